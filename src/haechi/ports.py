@@ -1,0 +1,292 @@
+"""Every boundary of the platform as a Protocol. Services and faces see these; plug-ins implement them; `app.py` joins them.
+
+Each Protocol has at most five methods. A plug-in that keeps its Protocol passes the shared suite of that port in
+`tests/conformance/`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from haechi.core.message import Message, Sample
+
+
+class Clock(Protocol):
+    """Time as an argument: the system's in `app.py`, a simulated one in tests."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns after that long on this clock."""
+
+
+# --- the log -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message on the log. `seq` rises by one per message over all subjects."""
+
+    seq: int
+    subject: str  # "obs" | "entity" | "ops"
+    payload: bytes
+    stored_at: int  # microseconds since the epoch, the log's clock
+
+
+class Log(Protocol):
+    """The durable, ordered, replayable stream. What `append` returned for is stored as `durability` promises."""
+
+    async def append(self, subject: str, payload: bytes, dedupe_id: str) -> int:
+        """Stores one message and returns its seq; the same `dedupe_id` within two minutes is stored once.
+
+        Raises `Unavailable` when it could not be confirmed (it may be stored: retry with the same id).
+        """
+
+    def read(self, after: int, subjects: frozenset[str]) -> AsyncIterator[Sequence[Record]]:
+        """Endless: records with seq > `after` in order, in batches as they come; waits when there are none."""
+
+    async def last_seq(self) -> int:
+        """Seq of the newest message, 0 when empty."""
+
+
+class Bus(Protocol):
+    """Fire-and-forget notices between processes (nothing durable) and questions with one answer."""
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        """Tells whoever listens now."""
+
+    async def listen(self, pattern: str, heard: Callable[[str, bytes], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """Calls `heard(subject, payload)` for each notice; returns the function that stops it. `*` and `>` as in NATS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a projection wants told after its effect is durable: published on the bus."""
+
+    subject: str
+    payload: bytes
+
+
+class Projection(Protocol):
+    """A consumer of the log with durable effects. Called from one worker thread, never concurrently with itself.
+
+    `apply` makes the effects of the records and the new position durable in ONE transaction, so that a kill between any
+    two instructions neither loses nor repeats an effect. Records at or below `position()` are never passed again.
+    """
+
+    name: str
+    subjects: frozenset[str]
+    after: tuple[str, ...]  # names of projections that must have applied a record before this one sees it
+
+    def position(self) -> int:
+        """Seq of the last record whose effects are durable."""
+
+    def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        """Applies records in order."""
+
+    def tick(self, now: datetime) -> Sequence[Notice]:
+        """Called about once a second, for what happens because nothing arrived (silence, dwell, flush)."""
+
+    def close(self) -> None:
+        """Releases files; nothing durable is lost when it is never called."""
+
+
+# --- from socket to log -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of the messages of one `accept`, in samples. All are durable when the receipt is there."""
+
+    stored: int = 0
+    quarantined: int = 0
+    refused: Mapping[int, str] = field(default_factory=dict)  # index of message -> why; tell the sender
+
+
+class Intake(Protocol):
+    """What an adapter sees of ingest. Slow when the platform is busy: that is the back-pressure; stop reading meanwhile."""
+
+    async def accept(self, messages: Sequence[Message]) -> Receipt:
+        """Maps, checks, appends to the log; returns when durable. Acknowledge the senders then, not before.
+
+        Gather what all connections sent within a few milliseconds into one call. `Unavailable`: nothing is acknowledged.
+        """
+
+    def reject(self, link: str, reason: str, count: int = 1) -> None:
+        """Counts samples refused at the door with a reason the sender was told (credentials, size, topic)."""
+
+
+class Registry(Protocol):
+    """Who may connect: the device registry of the city."""
+
+    def verify(self, device: str, secret: str, link: str) -> bool:
+        """Whether this device with this secret may speak on this link."""
+
+    def knows(self, device: str, link: str) -> bool:
+        """Whether the device is registered and enabled for this link (for protocols without secrets)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterContext:
+    """What an adapter is given besides its settings."""
+
+    link: str
+    intake: Intake
+    registry: Registry
+    bus: Bus
+    clock: Clock
+    data: str  # folder of its own for what must survive a restart (MQTT sessions, retained messages)
+
+
+class Adapter(Protocol):
+    """One field protocol on a socket. The plug-in exports `create(settings: Mapping, context: AdapterContext) -> Adapter`."""
+
+    async def start(self) -> None:
+        """Opens its sockets; `InvalidSettings` names the setting, `Unavailable` is retried by the runner. Twice is once."""
+
+    async def stop(self) -> None:
+        """Acknowledges what is durable, closes every socket and task. Twice is once."""
+
+    def health(self) -> Mapping[str, float]:
+        """Its own metrics, e.g. {"connections": 12}."""
+
+
+class Codec(Protocol):
+    """Pure: bytes to samples. The plug-in exports `create(settings: Mapping) -> Codec`."""
+
+    def decode(self, message: Message) -> Sequence[Sample]:
+        """Samples in the order of the payload; `InvalidData` with a stable reason when it cannot be understood."""
+
+
+# --- stores -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One document to put (`body` given) or to delete (`body` None) in a collection."""
+
+    collection: str
+    id: str
+    body: Mapping[str, Any] | None
+
+
+class RecordStore(Protocol):
+    """Small documents with a position in the log: alarms, incidents, users, accounts, quarantine. One writer, many readers."""
+
+    def position(self) -> int:
+        """The position given with the last commit, 0 at first."""
+
+    def commit(self, changes: Sequence[Change], position: int | None = None) -> None:
+        """All changes and the position, durably, or none. Later changes to the same id win."""
+
+    def get(self, collection: str, id: str) -> dict[str, Any] | None:
+        """The document, or None."""
+
+    def find(
+        self, collection: str, where: Mapping[str, Any] = {}, order: str = "id", limit: int = 1000, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """Documents whose fields equal `where` (a tuple or list value means: one of). `order` "-at" is descending."""
+
+    def close(self) -> None:
+        """Closes the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Longitudes and latitudes in WGS-84 degrees; never crosses the antimeridian."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+@dataclass(frozen=True, slots=True)
+class EntityQuery:
+    """A question to the live model. All conditions hold together; `matches` is tested on each candidate's stored document."""
+
+    types: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    id_pattern: str | None = None
+    box: Box | None = None
+    matches: Callable[[Mapping[str, Any]], bool] | None = None  # q, exact geometry: compiled by the face
+    limit: int = 20
+    offset: int = 0
+    count: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EntityPage:
+    """Entities in order of creation, and how many match in all when it was asked."""
+
+    entities: list[dict[str, Any]]
+    total: int | None = None
+
+
+class EntityStore(Protocol):
+    """The live model: entities as stored documents (docs/reference/log.md). One writer, many readers."""
+
+    def position(self) -> int:
+        """Seq of the last log record applied."""
+
+    def apply(self, puts: Mapping[str, bytes | None], position: int) -> None:
+        """Stores these documents (None deletes) and the position in one durable transaction."""
+
+    def load(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The stored documents of those ids that exist."""
+
+    def query(self, query: EntityQuery) -> EntityPage:
+        """Entities that match."""
+
+    def close(self) -> None:
+        """Closes the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuery:
+    """A question to history. Instants in microseconds; `start` inclusive, `end` exclusive, of `observed_at`."""
+
+    entities: tuple[str, ...]
+    attributes: tuple[str, ...]
+    start: int
+    end: int
+    window_us: int | None = None  # aggregate per window, aligned to the epoch
+    aggregates: tuple[str, ...] = ("mean",)  # mean min max sum count first last stddev
+    known_at: int | None = None  # only what was stored by then: "what was known when"
+    limit: int = 100_000
+    descending: bool = False
+
+
+class HistoryReader(Protocol):
+    """Everything that was true: committed files and the tail that is newer than them, as one answer."""
+
+    def position(self) -> int:
+        """Seq up to which answers are complete."""
+
+    def series(self, query: SeriesQuery) -> pa.Table:
+        """Rows entity, attribute, observed_at, received_at, stored_at, value, text, unit, quality, link — or, with a window,
+        entity, attribute, window_at and a column per aggregate. Ordered by entity, attribute, time. Duplicates appear once."""
+
+    def latest(self, entities: Sequence[str], attributes: Sequence[str], at: int) -> pa.Table:
+        """The newest row of each series with observed_at <= `at`, columns as in `series`."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Rows held per link (after removal of duplicates), for the account."""
+
+
+class Notifier(Protocol):
+    """A channel out to people: SMS, mail, a webhook. The plug-in exports `create(settings: Mapping) -> Notifier`."""
+
+    async def send(self, subject: str, text: str, to: Sequence[str]) -> None:
+        """Delivers once; `Unavailable` is retried by the runner."""
+
+
+class Detector(Protocol):
+    """Scores a series; picklable and pure in (state, batch). The plug-in exports `create(settings: Mapping) -> Detector`."""
+
+    def score(self, observed_at: Sequence[int], values: Sequence[float]) -> Sequence[float]:
+        """A score in 0–1 per value, using only values up to it; the detector keeps its own state."""
