@@ -11,7 +11,6 @@ class Quality(IntFlag):
     CLOCK_SKEW = 2  # the device's clock is ahead of ours: observed_at was set to received_at
     DEVICE_DOUBT = 4  # the device itself says so: calibration, maintenance, fault, over-range
     STUCK = 8  # unchanged for longer than its attribute allows
-    LATE = 16  # older than the value already known when it arrived
 
     @property
     def words(self) -> list[str]:

@@ -1,0 +1,164 @@
+"""`Log` and `Bus` on NATS: one JetStream stream `CITY`, three subjects, every consumer at its own position.
+
+Positions live with the consumers' effects, not in NATS: consumers here are ephemeral and acknowledge nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import nats
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StorageType, StoreCompression, StreamConfig
+from nats.js.errors import Error as JetStreamError
+from nats.js.errors import NotFoundError
+
+from haechi.core.errors import Unavailable
+from haechi.core.times import to_us
+from haechi.plugins.stores.nats.server import Address
+from haechi.ports import Record
+
+STREAM = "CITY"
+PREFIX = "log."
+BATCH = 256  # records a read hands over at most
+APPEND_TRIES = 5
+
+_events = structlog.get_logger("log")
+
+
+async def connect(address: Address, name: str) -> Client:
+    """A connection that reconnects for ever; `Unavailable` when there is no server now."""
+
+    async def lost() -> None:
+        _events.warning("nats_connection_lost", role=name)
+
+    async def back() -> None:
+        _events.info("nats_connection_back", role=name)
+
+    async def failed(error: Exception) -> None:
+        _events.debug("nats_error", role=name, error=str(error))
+
+    try:
+        return await nats.connect(
+            f"nats://127.0.0.1:{address.port}",
+            token=address.token,
+            name=name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.2,
+            disconnected_cb=lost,
+            reconnected_cb=back,
+            error_cb=failed,
+            connect_timeout=5,
+            allow_reconnect=True,
+        )
+    except (OSError, nats.errors.Error) as error:
+        raise Unavailable(f"no nats-server on port {address.port}: {error}; is `haechi run` up?") from error
+
+
+class NatsLog:
+    """The stream. Call `open` once before anything else."""
+
+    def __init__(self, client: Client, max_bytes: int = 20 * 1024**3, max_age_s: float = 7 * 86_400) -> None:
+        self._client = client
+        self._stream: JetStreamContext = client.jetstream(timeout=5)
+        self._max_bytes, self._max_age_s = max_bytes, max_age_s
+
+    async def open(self) -> None:
+        """Creates or updates the stream."""
+        config = StreamConfig(
+            name=STREAM,
+            subjects=[PREFIX + ">"],
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.OLD,
+            max_bytes=self._max_bytes,
+            max_age=self._max_age_s,
+            duplicate_window=120,
+            compression=StoreCompression.S2,
+        )
+        try:
+            await self._stream.add_stream(config)
+        except JetStreamError as error:
+            raise Unavailable(f"JetStream refuses the stream {STREAM}: {error}") from error
+
+    async def append(self, subject: str, payload: bytes, dedupe_id: str) -> int:
+        problem: Exception | None = None
+        for attempt in range(APPEND_TRIES):
+            try:
+                ack = await self._stream.publish(PREFIX + subject, payload, headers={"Nats-Msg-Id": dedupe_id}, timeout=5)
+            except (nats.errors.Error, JetStreamError, OSError) as error:
+                problem = error
+                await asyncio.sleep(0.1 * 2**attempt)
+            else:
+                return ack.seq
+        raise Unavailable(f"the log did not confirm an append: {problem}; is its disk full?") from problem
+
+    async def read(self, after: int, subjects: frozenset[str]) -> AsyncIterator[Sequence[Record]]:
+        position = after
+        while True:
+            try:
+                async for records in self._follow(position):
+                    position = records[-1].seq
+                    wanted = [one for one in records if one.subject in subjects]
+                    if wanted:
+                        yield wanted
+            except (nats.errors.Error, JetStreamError, OSError) as error:
+                _events.debug("log_read_again", position=position, error=str(error))
+                await asyncio.sleep(0.2)
+
+    async def _follow(self, after: int) -> AsyncIterator[list[Record]]:
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=after + 1,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=30,
+            mem_storage=True,
+        )
+        subscription = await self._stream.pull_subscribe(PREFIX + ">", stream=STREAM, config=config)
+        try:
+            while True:
+                try:
+                    messages = await subscription.fetch(BATCH, timeout=5)
+                except nats.errors.TimeoutError:
+                    await subscription.consumer_info()  # raises when the consumer is gone (server restarted)
+                    continue
+                yield [_record(one) for one in messages]
+        finally:
+            if self._client.is_connected:
+                await subscription.unsubscribe()
+
+    async def last_seq(self) -> int:
+        try:
+            state = (await self._stream.stream_info(STREAM)).state
+        except NotFoundError:
+            return 0
+        except (nats.errors.Error, JetStreamError, OSError) as error:
+            raise Unavailable(f"the log does not answer: {error}") from error
+        return state.last_seq
+
+
+def _record(message: Msg) -> Record:
+    meta = message.metadata
+    return Record(meta.sequence.stream, message.subject[len(PREFIX) :], message.data, to_us(meta.timestamp))
+
+
+class NatsBus:
+    """Notices over the same connection; nothing durable."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        try:
+            await self._client.publish(subject, payload)
+        except (nats.errors.Error, OSError) as error:
+            raise Unavailable(f"the bus does not answer: {error}") from error
+
+    async def listen(self, pattern: str, heard: Callable[[str, bytes], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def forward(message: Msg) -> None:
+            await heard(message.subject, message.data)
+
+        subscription = await self._client.subscribe(pattern, cb=forward)
+        return subscription.unsubscribe

@@ -1,0 +1,1 @@
+"""Moves records from the log to projections and tells faces how far each has come."""
