@@ -3,6 +3,7 @@
     HaechiError
     ├── InvalidSettings   the operator mends a file or an option; never retried
     ├── Unavailable       a peer, a disk or an engine is away; the runner retries with back-off
+    │   └── Busy          this caller asks too much; it waits the seconds the error names and asks again
     ├── Refused           credentials or permission; the caller mends them
     ├── InvalidData       this input cannot be understood; it is quarantined and the stream goes on
     ├── NotSupported      a declared gap of ours
@@ -21,6 +22,14 @@ class InvalidSettings(HaechiError):
 
 class Unavailable(HaechiError):
     """Something outside this process does not answer now. The runner retries with back-off."""
+
+
+class Busy(Unavailable):
+    """The caller must wait `retry_after_s` seconds before it asks again (password guessing, too many questions)."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Refused(HaechiError):
