@@ -1,0 +1,77 @@
+"""The gateway role: runs the adapters of the city's links in front of ingest."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+import structlog
+
+from haechi import registry
+from haechi.app.city import link_settings, plans
+from haechi.app.clock import clock_of
+from haechi.app.parts import device_registry, load_city
+from haechi.app.settings import RunSettings
+from haechi.core.errors import InvalidSettings, Unavailable
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog, connect
+from haechi.ports import Adapter, AdapterContext
+from haechi.services.ingest.intake import GroupIntake
+
+_events = structlog.get_logger("gateway")
+RETRY_S = 2.0
+HEALTH_S = 1.0
+
+
+async def run(settings: RunSettings, ready: asyncio.Event) -> None:
+    """Runs until cancelled; then stops the adapters first, so that everything they acknowledged is on the log."""
+    city = load_city(Path(settings.city))
+    client = await connect(settings.log, "gateway")
+    log = NatsLog(client)
+    await log.open()
+    intake = GroupIntake(log, plans(city))
+    await intake.start()
+    adapters: dict[str, Adapter] = {}
+    registry_ = device_registry(settings)
+    for link in city.links.values():
+        folder = settings.folder / "adapters" / link.id
+        folder.mkdir(parents=True, exist_ok=True)
+        context = AdapterContext(link.id, intake, registry_, NatsBus(client), clock_of(settings.drill), str(folder))
+        make = registry.create("adapter", link.adapter)
+        adapters[link.id] = make(link_settings(link, settings.overrides), context)
+    try:
+        await _start_all(adapters)
+        ready.set()
+        await _report(adapters, intake, NatsBus(client))
+    finally:
+        await _stop_all(list(adapters.values()))
+        await intake.stop()
+        await client.close()
+
+
+async def _start_all(adapters: Mapping[str, Adapter]) -> None:
+    for link, adapter in adapters.items():
+        while True:
+            try:
+                await adapter.start()
+            except Unavailable as error:
+                _events.warning("adapter_waits", link=link, error=str(error))
+                await asyncio.sleep(RETRY_S)
+            else:
+                _events.info("adapter_listens", link=link)
+                break
+
+
+async def _report(adapters: Mapping[str, Adapter], intake: GroupIntake, bus: NatsBus) -> None:
+    while True:
+        health = {link: dict(one.health()) for link, one in adapters.items()}
+        with contextlib.suppress(Unavailable):
+            await bus.publish("health.gateway", orjson.dumps({"links": health, "intake": intake.health()}))
+        await asyncio.sleep(HEALTH_S)
+
+
+async def _stop_all(adapters: Sequence[Adapter]) -> None:
+    results = await asyncio.gather(*(one.stop() for one in adapters), return_exceptions=True)
+    for problem in results:
+        if isinstance(problem, BaseException) and not isinstance(problem, InvalidSettings):
+            _events.error("adapter_stop_failed", error=repr(problem))

@@ -1,0 +1,148 @@
+"""The account: what became of every sample, and the messages in quarantine. A projection of the log, read by `haechi account`.
+
+Three counts from three places must agree: what the doors received (tallies), the rows that are on the log (counted here,
+row by row), and what lies in quarantine (summed from the entries themselves).
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow.compute as pc
+
+from haechi.core.frame import Frame, Quarantined, Tally, decode
+from haechi.core.message import Message
+from haechi.core.times import to_us
+from haechi.ports import Change, Notice, Record, RecordStore
+
+COLLECTIONS: Mapping[str, Sequence[str]] = {"accounts": (), "quarantine": ("link", "state", "reason", "received_at")}
+PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The account of one link, in samples."""
+
+    link: str
+    received: int
+    stored: int
+    quarantined: int
+    replayed: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    in_quarantine: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Samples received but neither stored, rejected nor in quarantine; 0 when the account balances."""
+        return self.received - self.stored - sum(self.rejected.values()) - self.in_quarantine
+
+
+class AccountProjection:
+    """`ports.Projection`; `store` has `COLLECTIONS`."""
+
+    name = "account"
+    subjects = frozenset({"obs", "entity"})
+    after: tuple[str, ...] = ()
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+
+    def position(self) -> int:
+        return self._store.position()
+
+    def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        book = _Book(self._store, to_us(now))
+        for record in records:
+            book.enter(decode(record.payload))
+        self._store.commit(book.changes(), records[-1].seq)
+        return ()
+
+    def tick(self, now: datetime) -> Sequence[Notice]:
+        return ()
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class _Book:
+    """The account while one batch of records is entered."""
+
+    def __init__(self, store: RecordStore, now: int) -> None:
+        self._store, self._now = store, now
+        self._accounts: dict[str, dict[str, Any]] = {}
+        self._entries: dict[str, dict[str, Any]] = {}
+
+    def enter(self, frame: Frame) -> None:
+        for link, tally in frame.tallies.items():
+            self._enter_tally(self._account(link), tally)
+        for count in pc.value_counts(frame.observations.column("link")).to_pylist():
+            self._account(count["values"])["stored"] += count["counts"]
+        for entry in frame.quarantined:
+            self._entries[entry.id] = _document(entry)
+        for id in frame.resolved:
+            entry = self._entries.get(id) or self._store.get("quarantine", id)
+            if entry is not None:
+                self._entries[id] = {**entry, "state": "replayed", "replayed_at": self._now}
+
+    @staticmethod
+    def _enter_tally(account: dict[str, Any], tally: Tally) -> None:
+        account["received"] += tally.received
+        account["quarantined"] += tally.quarantined
+        account["replayed"] += tally.replayed
+        for reason, count in tally.rejected.items():
+            account["rejected"][reason] = account["rejected"].get(reason, 0) + count
+
+    def _account(self, link: str) -> dict[str, Any]:
+        if link not in self._accounts:
+            known = self._store.get("accounts", link)
+            self._accounts[link] = known or {"received": 0, "stored": 0, "quarantined": 0, "replayed": 0, "rejected": {}}
+        return self._accounts[link]
+
+    def changes(self) -> list[Change]:
+        accounts = [Change("accounts", link, body) for link, body in self._accounts.items()]
+        return accounts + [Change("quarantine", id, body) for id, body in self._entries.items()]
+
+
+def _document(entry: Quarantined) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "link": entry.link,
+        "device": entry.device,
+        "channel": entry.channel,
+        "received_at": entry.received_at,
+        "payload": base64.b64encode(entry.payload).decode(),
+        "reason": entry.reason,
+        "detail": entry.detail,
+        "count": entry.count,
+        "fields": list(entry.fields),
+        "state": "held",
+    }
+
+
+def message_of(entry: Mapping[str, Any]) -> Message:
+    """The message a quarantine document keeps."""
+    payload = base64.b64decode(entry["payload"])
+    return Message(entry["link"], entry["device"], entry["channel"], payload, entry["received_at"])
+
+
+def balances(store: RecordStore) -> list[Balance]:
+    """The account of every link, by name."""
+    held = _held(store)
+    return [_balance(one, held.get(one["id"], 0)) for one in store.find("accounts", limit=PAGE)]
+
+
+def _balance(account: Mapping[str, Any], held: int) -> Balance:
+    names = ("received", "stored", "quarantined", "replayed", "rejected")
+    return Balance(account["id"], **{name: account[name] for name in names}, in_quarantine=held)
+
+
+def _held(store: RecordStore) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    offset = 0
+    while page := store.find("quarantine", {"state": "held"}, limit=PAGE, offset=offset):
+        for entry in page:
+            totals[entry["link"]] = totals.get(entry["link"], 0) + entry["count"]
+        offset += len(page)
+    return totals
