@@ -1,0 +1,147 @@
+"""Reads links/<link>.toml and devices.csv: the ways in, and whose samples come in on them. Used by `city.py`."""
+
+import csv
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from haechi.core.errors import InvalidData
+from haechi.core.units import factor_offset
+from haechi.services.cities.model import Device, FieldMap, Link, TypeDef
+from haechi.services.cities.problems import Report
+from haechi.services.cities.toml import Table, read_toml
+
+HEADER = ["device", "channel", "link", "entity"]
+ANYTHING_GOES = frozenset({"json", "text", "boolean"})
+
+
+def read_links(
+    folder: Path, types: Mapping[str, TypeDef], known: tuple[Collection[str], Collection[str]] | None, report: Report
+) -> dict[str, Link]:
+    """All links by id (the file's stem). `known`: names of adapters and codecs there are, None when nobody can say."""
+    links: dict[str, Link] = {}
+    for file in sorted(folder.glob("*.toml")):
+        if (table := read_toml(file, report)) is not None:
+            links[file.stem] = _link(file.stem, table, types, known)
+    if not links:
+        report.add(folder, 0, "the city has no link", "add links/<link>.toml: without one nothing can come in")
+    return links
+
+
+def _link(
+    name: str, table: Table, types: Mapping[str, TypeDef], known: tuple[Collection[str], Collection[str]] | None
+) -> Link:
+    adapter = (
+        table.text("adapter", expected='the name of an adapter, e.g. "mqtt"')
+        if known is None
+        else table.choice("adapter", known[0])
+    )
+    codec = (
+        table.text("codec", expected='the name of a codec, e.g. "json"')
+        if known is None
+        else table.choice("codec", known[1])
+    )
+    unmapped = table.choice("unmapped", ("quarantine", "ignore"), "quarantine")
+    settings, codec_settings = table.table("settings", {}).values, table.table("codec_settings", {}).values
+    maps = tuple(_map(one, types) for one in table.tables("map"))
+    if not maps:
+        table.wrong("map", f"link {name!r} maps no field", "add a [[map]] with field and attribute")
+    _twice(table, maps)
+    table.done()
+    return Link(name, adapter or "", codec or "", unmapped or "quarantine", settings, codec_settings, maps)
+
+
+def _map(table: Table, types: Mapping[str, TypeDef]) -> FieldMap:
+    field, attribute = table.text("field"), table.text("attribute")
+    unit, wanted = table.text("unit", None), table.words("types", [])
+    table.done()
+    for one in wanted:
+        if one not in types:
+            table.wrong("types", f"no domain of the city has a type {one!r}", f"use one of {_some(types)}")
+    targets = [types[one] for one in (wanted or types) if one in types and attribute in types[one].attributes]
+    if attribute and not targets:
+        of = " of " + ", ".join(wanted) if wanted else ""
+        table.wrong(
+            "attribute", f"no type{of} has an attribute {attribute!r}", "use an attribute that types.toml defines"
+        )
+    for target in targets if unit else ():
+        _unit(table, unit, target, str(attribute))
+    return FieldMap(field or "", attribute or "", unit, frozenset(wanted))
+
+
+def _unit(table: Table, unit: str, target: TypeDef, attribute: str) -> None:
+    known = target.attributes[attribute]
+    if known.unit is None:
+        if known.datatype not in ANYTHING_GOES:
+            table.wrong("unit", f"{target.id}.{attribute} has no unit", "remove unit here or add one to types.toml")
+        return
+    try:
+        factor_offset(unit, known.unit)
+    except InvalidData as error:
+        table.wrong(
+            "unit", f"{target.id}.{attribute} is kept in {known.unit}: {error}", f"use a unit like {known.unit}"
+        )
+
+
+def _twice(table: Table, maps: tuple[FieldMap, ...]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for index, one in enumerate(maps):
+        for name in one.types or ("",):
+            if (one.field, name) in seen:
+                table.wrong(
+                    f"map.{index}", f"field {one.field!r} is mapped twice", "keep one, or name other types in each"
+                )
+            seen.add((one.field, name))
+
+
+def _some(names: Collection[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:12]) + (" …" if len(shown) > 12 else "")
+
+
+def read_devices(
+    file: Path, links: Mapping[str, Link], entities: Mapping[str, str], report: Report
+) -> tuple[Device, ...]:
+    """The rows of devices.csv. `entities`: URN -> type of every facility."""
+    try:
+        rows = list(csv.reader(file.read_text("utf-8").splitlines(), strict=True))
+    except FileNotFoundError:
+        report.add(file, 0, "the file is missing", f"create it with the first line {','.join(HEADER)}")
+        return ()
+    except (UnicodeDecodeError, csv.Error) as error:
+        report.add(file, 0, f"no CSV in UTF-8: {error}", "save it as comma-separated UTF-8 text")
+        return ()
+    if not rows or rows[0] != HEADER:
+        report.add(file, 1, "the first line is not the header", f"write {','.join(HEADER)}")
+        return ()
+    devices: dict[tuple[str, str, str], Device] = {}
+    for line, row in enumerate(rows[1:], 2):
+        device = _device(file, line, row, report)
+        if device is None:
+            continue
+        key = (device.link, device.device, device.channel)
+        if key in devices:
+            report.add(
+                file,
+                line,
+                f"{device.device!r} channel {device.channel!r} stands twice on {device.link!r}",
+                "remove one",
+            )
+        if device.link not in links:
+            report.add(file, line, f"no link {device.link!r}", f"use one of {_some(links)}")
+        if device.entity not in entities:
+            report.add(file, line, f"no facility {device.entity!r}", "add it to facilities/*.ndjson or mend the URN")
+        devices[key] = device
+    return tuple(devices.values())
+
+
+def _device(file: Path, line: int, row: list[str], report: Report) -> Device | None:
+    if not any(row):
+        return None
+    if len(row) != len(HEADER):
+        report.add(file, line, f"{len(row)} columns", f"write exactly {','.join(HEADER)}")
+        return None
+    device = Device(*(cell.strip() for cell in row))
+    if not device.device or not device.link or not device.entity:
+        report.add(file, line, "device, link or entity is empty", "fill it in (only channel may be empty)")
+        return None
+    return device
