@@ -247,6 +247,22 @@ class EntityStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class EntityShape:
+    """How many entities have exactly these types and attributes."""
+
+    types: tuple[str, ...]
+    attributes: Mapping[str, str]  # name -> kind ("Property", "Relationship", …)
+    count: int
+
+
+class EntityCensus(Protocol):
+    """What kinds of entities the live model holds; every `EntityStore` of ours is one too."""
+
+    def shapes(self) -> Sequence[EntityShape]:
+        """One row per combination that occurs, in no order."""
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesQuery:
     """A question to history. Instants in microseconds; `start` inclusive, `end` exclusive, of `observed_at`."""
 
@@ -276,6 +292,52 @@ class HistoryReader(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """Rows held per link (after removal of duplicates), for the account."""
+
+
+class HistorySnapshot(Protocol):
+    """One committed state of the history table, immutable; each answer joins it with rows newer than it.
+
+    `tail` holds rows of `core.observation.STORED` with seq > `position`, in order of seq; the same observation may be in both.
+    """
+
+    @property
+    def position(self) -> int:
+        """Seq up to which this state is complete."""
+
+    def series(self, query: SeriesQuery, tail: pa.Table) -> pa.Table:
+        """As `HistoryReader.series`; `tail` holds at least the rows the query asks for."""
+
+    def latest(self, entities: Sequence[str], attributes: Sequence[str], at: int, tail: pa.Table) -> pa.Table:
+        """As `HistoryReader.latest`."""
+
+    def counts(self, tail: pa.Table) -> Mapping[str, int]:
+        """As `HistoryReader.counts`; `tail` is the whole tail."""
+
+
+class HistoryFiles(Protocol):
+    """Where a reading process gets committed states from."""
+
+    def newest(self) -> HistorySnapshot:
+        """The current state; the same object until the next commit. An empty one before the first."""
+
+    def close(self) -> None:
+        """Releases files and memory; answers under way fail."""
+
+
+class HistoryStore(Protocol):
+    """The open columnar table behind history, as its one writer sees it."""
+
+    def position(self) -> int:
+        """Seq given with the last commit, 0 at first."""
+
+    def append(self, rows: pa.Table, position: int) -> None:
+        """Makes rows (`core.observation.STORED`, in order of seq) and position durable in one commit, duplicates left out."""
+
+    def maintain(self, now: datetime) -> bool:
+        """One bounded step of upkeep (merging, roll-ups, expiry, retention); whether it did anything."""
+
+    def close(self) -> None:
+        """Releases files."""
 
 
 class Notifier(Protocol):
