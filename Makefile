@@ -1,0 +1,47 @@
+# Two commands do it all on a fresh machine: `make run` and `make test`. Python 3.11+, Node 20+; the rest is set up here.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CITY ?= cities/gimpo
+DATA ?= data
+UI := src/haechi/faces/console/ui/index.html
+CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+
+.PHONY: run test check bench docs setup clean
+
+run: setup
+	@HAECHI_BIN=$(BIN) scripts/demo $(CITY) $(DATA)
+
+test: setup check
+	cd console && npm run --silent check && npm test --silent
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m bench
+
+docs: setup
+	$(BIN)/pytest tests/house -q
+
+setup: $(VENV)/.ready $(UI)
+
+$(VENV)/.ready: pyproject.toml testbed/pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt hatchling editables
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation -e '.[dev]' -e testbed
+	touch $@
+
+console/node_modules/.ready: console/package-lock.json
+	cd console && npm ci --no-audit --no-fund --silent
+	touch $@
+
+$(UI): console/node_modules/.ready $(CONSOLE_SOURCES)
+	cd console && npm run --silent build
+
+clean:
+	rm -rf $(VENV) console/node_modules src/haechi/faces/console/ui $(DATA) artefacts

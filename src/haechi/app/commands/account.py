@@ -1,0 +1,109 @@
+"""`haechi account`, `haechi quarantine` and `haechi doctor`: what became of every sample, and what is wrong."""
+
+import argparse
+import asyncio
+import base64
+from pathlib import Path
+from typing import Any
+
+from haechi.app import settings as run_settings
+from haechi.app.city import plans
+from haechi.app.parts import account_store, load_city
+from haechi.core.errors import InvalidSettings, NotFound, Unavailable
+from haechi.core.times import format_iso
+from haechi.plugins.stores.nats.log import NatsLog, connect
+from haechi.plugins.stores.sqlite.records import SqliteRecords
+from haechi.services.ingest.account import Balance, balances
+from haechi.services.ingest.replay import held, replay
+
+_HEAD = f"{'link':<16}{'received':>14}{'stored':>14}{'rejected':>12}{'quarantined':>13}{'missing':>9}"
+
+
+def account(arguments: argparse.Namespace) -> int:
+    """Prints the balance per link; 1 when one does not balance."""
+    store = _store(arguments.data)
+    lines = balances(store)
+    print(_HEAD)
+    for one in lines:
+        print(_line(one))
+    behind = asyncio.run(_behind(arguments.data, store))
+    if behind:
+        print(f"{behind} messages on the log are not in this account yet")
+    wrong = [one.link for one in lines if one.missing]
+    print(f"does not balance: {', '.join(wrong)}" if wrong else "balances: received = stored + rejected + quarantined")
+    return 1 if wrong else 0
+
+
+def _line(one: Balance) -> str:
+    rejected = sum(one.rejected.values())
+    reasons = "  " + ", ".join(f"{reason} {count}" for reason, count in sorted(one.rejected.items())) if rejected else ""
+    return f"{one.link:<16}{one.received:>14,}{one.stored:>14,}{rejected:>12,}{one.in_quarantine:>13,}{one.missing:>9,}{reasons}"
+
+
+async def _behind(data: Path, store: SqliteRecords) -> int:
+    """Messages after the account's position; 0 when the platform does not run (the log cannot be asked then)."""
+    try:
+        client = await connect(run_settings.load(data.resolve()).log, "account")
+    except (Unavailable, InvalidSettings):
+        return 0
+    try:
+        return max(0, await NatsLog(client).last_seq() - store.position())
+    finally:
+        await client.close()
+
+
+def _store(data: Path) -> SqliteRecords:
+    if not (data / "account.db").exists():
+        raise InvalidSettings(f"nothing has run in {data} yet; start it with `haechi run CITY_DIR --data {data}`")
+    return account_store(data)
+
+
+def quarantine_list(arguments: argparse.Namespace) -> int:
+    """One line per message in quarantine."""
+    entries = held(_store(arguments.data), arguments.link)
+    for one in entries:
+        where = f"{one['link']} {one['device']} {one['channel']}"
+        print(f"{one['id']}  {format_iso(one['received_at'])}  {where}  {one['reason']}: {one['detail']}")
+    print(f"{len(entries)} messages in quarantine")
+    return 0
+
+
+def quarantine_show(arguments: argparse.Namespace) -> int:
+    """One message, whole."""
+    entry = _store(arguments.data).get("quarantine", arguments.id)
+    if entry is None:
+        raise NotFound(f"no message {arguments.id}; `haechi quarantine list` shows them")
+    for name in ("id", "state", "link", "device", "channel", "reason", "detail", "count", "fields"):
+        print(f"{name:<9} {entry[name]}")
+    print(f"received  {format_iso(entry['received_at'])}")
+    print("payload   " + base64.b64decode(entry["payload"]).decode("utf-8", "backslashreplace"))
+    return 0
+
+
+def quarantine_replay(arguments: argparse.Namespace) -> int:
+    """Maps the messages again with the city as it is on disk now; 1 when some still cannot be understood."""
+    settings = run_settings.load(arguments.data.resolve())
+    store = _store(arguments.data)
+    entries = _chosen(store, arguments.ids, arguments.link)
+    result = asyncio.run(_replay(settings, entries))
+    print(f"{result.replayed} messages brought back, {result.still_quarantined} still in quarantine")
+    return 1 if result.still_quarantined else 0
+
+
+def _chosen(store: SqliteRecords, ids: list[str], link: str | None) -> list[dict[str, Any]]:
+    if not ids:
+        return held(store, link)
+    entries = [(one, store.get("quarantine", one)) for one in ids]
+    unknown = [one for one, entry in entries if entry is None]
+    if unknown:
+        raise NotFound(f"no message {', '.join(unknown)}; `haechi quarantine list` shows them")
+    return [entry for _, entry in entries if entry is not None and entry["state"] == "held"]
+
+
+async def _replay(settings: run_settings.RunSettings, entries: list[dict[str, Any]]) -> Any:
+    mappers = plans(load_city(Path(settings.city)))
+    client = await connect(settings.log, "replay")
+    try:
+        return await replay(NatsLog(client), mappers, entries)
+    finally:
+        await client.close()

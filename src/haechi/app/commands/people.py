@@ -1,0 +1,84 @@
+"""`haechi device` and `haechi user`: who may connect and who may work."""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+from pathlib import Path
+
+from haechi.app.clock import clock_of
+from haechi.app.parts import device_registry_in, load_city
+from haechi.plugins.stores.sqlite.records import SqliteRecords
+from haechi.services.users import accounts
+
+
+def device_issue(arguments: argparse.Namespace) -> int:
+    """Makes secrets for devices of the city and shows them once: JSON {device: {link: secret}}."""
+    city = load_city(arguments.city)
+    registry = device_registry_in(arguments.data)
+    chosen = set(arguments.devices)
+    pairs = sorted({(one.device, one.link) for one in city.devices if not chosen or one.device in chosen})
+    missing = chosen - {device for device, _ in pairs}
+    if missing:
+        print(f"haechi: not in devices.csv of {city.id}: {', '.join(sorted(missing))}")
+        return 2
+    if not chosen:
+        pairs = [pair for pair in pairs if not registry.knows(*pair)]
+    made: dict[str, dict[str, str]] = {}
+    for (device, link), secret in zip(pairs, registry.issue_all(pairs), strict=True):
+        made.setdefault(device, {})[link] = secret
+    text = json.dumps(made, indent=1)
+    if arguments.out and pairs:
+        _write_private(arguments.out, text)
+        print(f"{len(pairs)} secrets written to {arguments.out}; they cannot be shown again")
+    else:
+        print(text if pairs else "every device of the city has a secret; name a device to give it a new one")
+    return 0
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)
+
+
+def device_list(arguments: argparse.Namespace) -> int:
+    for one in device_registry_in(arguments.data).all():
+        print(f"{one.id:<28} {'enabled ' if one.enabled else 'disabled'} {', '.join(sorted(one.secrets))}")
+    return 0
+
+
+def device_disable(arguments: argparse.Namespace) -> int:
+    device_registry_in(arguments.data).set_enabled(arguments.device, enabled=False)
+    return 0
+
+
+def device_enable(arguments: argparse.Namespace) -> int:
+    device_registry_in(arguments.data).set_enabled(arguments.device, enabled=True)
+    return 0
+
+
+def _accounts(data: Path) -> accounts.Accounts:
+    store = SqliteRecords(data / "users.db", accounts.COLLECTIONS)
+    return accounts.Accounts(store, clock_of(None), lambda: secrets.token_urlsafe(32))
+
+
+def user_add(arguments: argparse.Namespace) -> int:
+    password = secrets.token_urlsafe(18)
+    asyncio.run(_accounts(arguments.data).add(arguments.user, password, arguments.role, arguments.name))
+    print(f"user {arguments.user}, role {arguments.role}, password {password}  (shown this once)")
+    return 0
+
+
+def user_list(arguments: argparse.Namespace) -> int:
+    for one in asyncio.run(_accounts(arguments.data).users()):
+        print(f"{one['id'] if 'id' in one else one['user']:<20} {one['role']:<12} {one.get('name', '')}")
+    return 0
+
+
+def user_password(arguments: argparse.Namespace) -> int:
+    password = secrets.token_urlsafe(18)
+    asyncio.run(_accounts(arguments.data).set_password(arguments.user, password))
+    print(f"user {arguments.user}, new password {password}  (shown this once)")
+    return 0

@@ -1,0 +1,127 @@
+"""`haechi run`: makes the settings of a run from the arguments and hands over to the supervisor, or runs one role."""
+
+import argparse
+import asyncio
+import secrets
+import signal
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from haechi.app import settings as run_settings
+from haechi.app.city import check_overrides, link_settings
+from haechi.app.events import configure
+from haechi.app.parts import load_city, user_accounts
+from haechi.app.settings import DrillClock, RunSettings
+from haechi.app.supervisor import Supervisor, free_port, require_free
+from haechi.core.errors import InvalidSettings
+from haechi.core.times import to_us
+from haechi.plugins.stores.nats.server import Address
+from haechi.services.cities.model import City
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs a city until Ctrl-C, or one role of it."""
+    configure()
+    if arguments.role:
+        return _run_role(arguments)
+    if arguments.city is None:
+        raise InvalidSettings("name the city: `haechi run CITY_DIR`, e.g. `haechi run cities/gimpo`")
+    city = load_city(arguments.city)
+    settings = make_settings(arguments, city)
+    settings.save()
+    return asyncio.run(_supervise(settings, city))
+
+
+def _run_role(arguments: argparse.Namespace) -> int:
+    from haechi.app.roles import run_role  # noqa: PLC0415 - each role imports only what it needs: memory
+
+    settings = run_settings.load(arguments.data.resolve())
+    if arguments.role == "gateway":
+        from haechi.app.gateway import run as body  # noqa: PLC0415
+    elif arguments.role == "pipeline":
+        from haechi.app.pipeline import run as body  # noqa: PLC0415
+    else:
+        from haechi.app.api import run as body  # noqa: PLC0415
+    return run_role(arguments.role, body, settings)
+
+
+def make_settings(arguments: argparse.Namespace, city: City) -> RunSettings:
+    """The settings of a run; every port is looked at before anything starts."""
+    host, _, port = arguments.http.rpartition(":")
+    if not host or not port.isdigit():
+        raise InvalidSettings(f"--http wants HOST:PORT, not {arguments.http!r}")
+    overrides = parse_overrides(arguments.set)
+    check_overrides(city, overrides)
+    require_free(host, int(port), "--http")
+    for link in city.links.values():
+        settings = link_settings(link, overrides)
+        if "port" in settings:
+            require_free(str(settings.get("host", "127.0.0.1")), int(settings["port"]), f"--set {link.id}.port=…")
+    data: Path = arguments.data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    return RunSettings(
+        city=str(arguments.city.resolve()),
+        data=str(data),
+        log=Address(free_port(), secrets.token_hex(16)),
+        http_host=host,
+        http_port=int(port),
+        durability=arguments.durability,
+        overrides=overrides,
+        drill=_drill(arguments.clock_start, arguments.clock_speed),
+        retention_days=arguments.retention_days,
+    )
+
+
+def parse_overrides(items: list[str]) -> dict[str, dict[str, Any]]:
+    """`LINK.KEY=VALUE` arguments as link -> key -> value; a value that reads as JSON is that, else text."""
+    overrides: dict[str, dict[str, Any]] = {}
+    for item in items:
+        name, equals, text = item.partition("=")
+        link, dot, key = name.partition(".")
+        if not (equals and dot and link and key):
+            raise InvalidSettings(f"--set wants LINK.KEY=VALUE, not {item!r}")
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            value = text
+        overrides.setdefault(link, {})[key] = value
+    return overrides
+
+
+def _drill(start: str | None, speed: float) -> DrillClock | None:
+    if start is None and speed == 1.0:
+        return None
+    if speed <= 0:
+        raise InvalidSettings("--clock-speed must be above 0")
+    anchor = time.time_ns() // 1000
+    try:
+        start_us = to_us(datetime.fromisoformat(start).astimezone()) if start else anchor
+    except ValueError as error:
+        raise InvalidSettings(f"--clock-start wants an ISO date-time with offset, not {start!r}") from error
+    return DrillClock(start_us, anchor, speed)
+
+
+async def _supervise(settings: RunSettings, city: City) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    password = await user_accounts(settings).first_start()
+    await Supervisor(settings).run(stop, lambda: _greet(settings, city, password))
+    print("haechi: stopped", flush=True)
+    return 0
+
+
+def _greet(settings: RunSettings, city: City, password: str | None) -> None:
+    lines = [f"{city.name['en']} runs.", f"  console   http://{settings.http_host}:{settings.http_port}/"]
+    for link in city.links.values():
+        one = link_settings(link, settings.overrides)
+        lines.append(f"  {link.adapter:<9} {one.get('host', '127.0.0.1')}:{one.get('port', '-')}  (link {link.id})")
+    lines.append(f"  data      {settings.data}  (durability = {settings.durability})")
+    if password:
+        lines.append(f"  first login: user admin, password {password}  (shown this once; change it in the console)")
+    print("\n".join(lines), flush=True)

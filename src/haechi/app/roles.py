@@ -1,0 +1,51 @@
+"""Runs one role in this process: signals, the ready flag, and exit codes the supervisor understands."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+
+import structlog
+import uvloop
+
+from haechi.app.settings import RunSettings
+from haechi.app.supervisor import INVALID
+from haechi.core.errors import HaechiError, InvalidSettings
+
+Body = Callable[[RunSettings, asyncio.Event], Awaitable[None]]
+
+_events = structlog.get_logger("role")
+
+
+def run_role(name: str, body: Body, settings: RunSettings) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    try:
+        uvloop.run(_until_signal(name, body, settings))
+    except InvalidSettings as error:
+        _events.error("invalid_settings", role=name, error=str(error))
+        return INVALID
+    except HaechiError as error:
+        _events.error("role_failed", role=name, error=str(error))
+        return 1
+    return 0
+
+
+async def _until_signal(name: str, body: Body, settings: RunSettings) -> None:
+    loop = asyncio.get_running_loop()
+    stop, ready = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    working = asyncio.ensure_future(body(settings, ready))
+    flagging = asyncio.create_task(_flag(name, settings, ready))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    for task in (flagging, stopping, working):
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+
+
+async def _flag(name: str, settings: RunSettings, ready: asyncio.Event) -> None:
+    await ready.wait()
+    (settings.run_folder / f"{name}.ready").touch()
+    _events.info("role_ready", role=name)

@@ -1,0 +1,167 @@
+"""`haechi run`: starts nats-server and the roles as processes, restarts what dies, and leaves nothing behind at the end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from haechi.app.settings import RunSettings
+from haechi.core.errors import InvalidSettings, Unavailable
+from haechi.plugins.stores.nats.server import NatsServer, ServerSettings, die_with_parent
+
+ROLES = ("pipeline", "api", "gateway")  # in the order they start; they stop the other way round
+START_S = 60.0
+STOP_S = 20.0
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+INVALID = 78  # exit code of a role that cannot run with these settings (sysexits.h EX_CONFIG): not restarted
+
+_events = structlog.get_logger("supervisor")
+
+
+class Role:
+    """One role's process, kept alive. `ready` is set once it serves."""
+
+    def __init__(self, name: str, settings: RunSettings) -> None:
+        self._name, self._settings = name, settings
+        self._flag = settings.run_folder / f"{name}.ready"
+        self._process: asyncio.subprocess.Process | None = None
+        self.ready = asyncio.Event()
+
+    async def keep(self) -> None:
+        """Runs for ever; raises `InvalidSettings` when the role says that trying again is no use."""
+        failures = 0
+        while True:
+            started = asyncio.get_running_loop().time()
+            code = await self._run_once()
+            if code == INVALID:
+                raise InvalidSettings(f"the {self._name} role cannot run with these settings; see its message above")
+            lasted = asyncio.get_running_loop().time() - started
+            failures = 0 if lasted > 30 else failures + 1
+            wait = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
+            _events.warning("role_died", role=self._name, code=code, again_in_s=wait)
+            await asyncio.sleep(wait)
+
+    async def _run_once(self) -> int:
+        self._flag.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "haechi", "run", "--role", self._name, "--data", self._settings.data]
+        self._process = await asyncio.create_subprocess_exec(
+            *command, preexec_fn=die_with_parent(), start_new_session=True
+        )
+        watching = asyncio.create_task(self._watch_ready())
+        try:
+            return await self._process.wait()
+        finally:
+            watching.cancel()
+
+    async def _watch_ready(self) -> None:
+        while not self._flag.exists():
+            await asyncio.sleep(0.05)
+        self.ready.set()
+
+    async def stop(self) -> None:
+        """Asks the process to finish, then makes it."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_S)
+        except TimeoutError:
+            _events.error("role_killed", role=self._name, after_s=STOP_S)
+            process.kill()
+            await process.wait()
+
+
+class Supervisor:
+    """Runs a whole city on this machine until `stop` is set."""
+
+    def __init__(self, settings: RunSettings, roles: Sequence[str] = ROLES) -> None:
+        self._settings = settings
+        self._server = NatsServer(ServerSettings(settings.folder / "log", settings.log, settings.durability))
+        self._roles = [Role(name, settings) for name in roles]
+
+    async def run(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
+        """Starts everything, calls `started` when all roles serve, and returns after a clean stop."""
+        self._write_pid()
+        await self._server.start()
+        keepers = [asyncio.create_task(self._keep_server())]
+        try:
+            for role in self._roles:
+                keepers.append(asyncio.create_task(role.keep()))
+                await self._first(asyncio.wait_for(role.ready.wait(), START_S), keepers, stop)
+            if not stop.is_set():
+                started()
+            await self._first(stop.wait(), keepers, stop)
+        finally:
+            await self._stop(keepers)
+
+    async def _first(self, awaited: Awaitable[object], keepers: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
+        """Waits for `awaited`, a stop, or a keeper that gave up (whose error it raises)."""
+        waiting = asyncio.ensure_future(awaited)
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([waiting, stopping, *keepers], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if waiting not in done:
+            waiting.cancel()
+        for task in done:
+            if task is waiting and task.exception() is not None:
+                raise Unavailable(f"a role did not come up within {START_S:.0f} s; see the messages above")
+            if task in keepers:
+                task.result()
+
+    async def _keep_server(self) -> None:
+        while True:
+            code = await self._server.wait()
+            _events.warning("nats_server_died", code=code)
+            await asyncio.sleep(BACKOFF_S[0])
+            await self._server.start()
+
+    async def _stop(self, keepers: list[asyncio.Task[None]]) -> None:
+        for task in keepers:
+            task.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+        for role in reversed(self._roles):
+            await role.stop()
+        await self._server.stop()
+        (self._settings.run_folder / "supervisor.pid").unlink(missing_ok=True)
+
+    def _write_pid(self) -> None:
+        file = self._settings.run_folder / "supervisor.pid"
+        other = running_supervisor(self._settings.folder)
+        if other is not None:
+            raise InvalidSettings(f"process {other} already runs a city in {self._settings.data}; stop it or use another --data")
+        file.write_text(str(os.getpid()), "ascii")
+
+
+def running_supervisor(data: Path) -> int | None:
+    """Process id of the supervisor that runs in this data folder, None when there is none."""
+    try:
+        pid = int((data / "run" / "supervisor.pid").read_text("ascii"))
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid if pid != os.getpid() else None
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def require_free(host: str, port: int, option: str) -> None:
+    """`InvalidSettings` when something listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InvalidSettings(f"{host}:{port} cannot be opened ({error.strerror}); stop what uses it or change {option}") from error
