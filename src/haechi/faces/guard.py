@@ -1,0 +1,133 @@
+"""The door of every HTTP face: who is asking, is it asked from our own pages, and headers that keep browsers strict.
+
+`app.py` puts `SecurityHeaders` and `Guard` around all routes. What is not public answers 401 without a session, so a
+route that somebody forgets to protect is protected.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from haechi.core.errors import Refused
+from haechi.faces.http import PERSON, error_response
+from haechi.services.users.accounts import Person
+
+COOKIE = "haechi_session"
+CSP = (
+    "default-src 'self'; script-src 'self'; worker-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_LOG_IN = "log in first: POST /api/login, then send the cookie or Authorization: Bearer <token>"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class SecurityHeaders:
+    """Adds `HEADERS` to each answer, and `Cache-Control: no-store` where the answer does not say how to cache it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, with_headers if scope["type"] in {"http", "websocket"} else send)
+
+
+class Guard:
+    """Lets in who has a session (cookie or Bearer token) and refuses requests a foreign page made with the cookie.
+
+    `who` resolves a token. `is_public(method, path)` says what needs no login. `origins` are further origins allowed to
+    use the cookie (`https://console.example`), for a proxy that changes the Host.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        who: Callable[[str], Awaitable[Person | None]],
+        is_public: Callable[[str, str], bool],
+        origins: frozenset[str] = frozenset(),
+    ) -> None:
+        self._app = app
+        self._who = who
+        self._is_public = is_public
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        foreign = self._foreign(scope, headers)
+        if foreign:
+            await _answer(error_response(Refused(foreign)), scope, receive, send)
+            return
+        person = await self._who(_bearer(headers) or _cookie(headers) or "")
+        if person is None and not self._is_public(scope.get("method", "GET"), scope["path"]):
+            await _answer(error_response(Refused(_LOG_IN), 401, {"WWW-Authenticate": "Bearer"}), scope, receive, send)
+            return
+        scope[PERSON] = person
+        await self._app(scope, receive, send)
+
+    def _foreign(self, scope: Scope, headers: Headers) -> str:
+        """Why this request looks made by a foreign page; empty when it does not. The other half is SameSite=Strict.
+
+        Clause: OWASP CSRF prevention, "verifying origin with standard headers".
+        """
+        if scope["type"] == "http" and scope["method"] in _SAFE:
+            return ""
+        origin = headers.get("origin")
+        if origin is None:
+            by_cookie = _bearer(headers) is None and _cookie(headers) is not None
+            return "with the session cookie, send Origin; programs use Authorization: Bearer" if by_cookie else ""
+        ours = origin in self._origins or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        return "" if ours else f"pages of {origin} may not ask this; open the console at its own address"
+
+
+async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()  # the connect event; the answer to it is an HTTP response instead of the upgrade
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008})
+            return
+    await response(scope, receive, send)
+
+
+def _bearer(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _cookie(headers: Headers) -> str | None:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return found.value if found else None
+
+
+def cookie_of(token: str, *, secure: bool) -> str:
+    """Set-Cookie for a session; it lives as long as the browser, the server decides when the session ends."""
+    return f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+
+
+def no_cookie() -> str:
+    """Set-Cookie that removes the session."""
+    return f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
