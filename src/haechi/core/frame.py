@@ -1,6 +1,6 @@
 """The frame: what one message on the log holds, and its bytes. Written by ingest and the faces, read by every projection.
 
-Layout: `HF1` · uint32 LE header length · header (MessagePack) · one Arrow IPC record batch in `observation.SCHEMA` (absent
+Layout: `HF1` · uint32 LE header length · uint32 LE rows length · header (MessagePack) · one Arrow IPC record batch in `observation.SCHEMA` (absent
 when there are no rows). The account of a batch travels with the batch, so counters cannot drift from rows in a crash.
 """
 
@@ -13,7 +13,7 @@ from haechi.core.errors import InvalidData
 from haechi.core.observation import SCHEMA
 
 MAGIC = b"HF1"
-_PREFIX = struct.Struct("<3sI")
+_PREFIX = struct.Struct("<3sII")
 EMPTY = pa.RecordBatch.from_arrays([pa.array([], type=field.type) for field in SCHEMA], schema=SCHEMA)
 
 
@@ -78,19 +78,21 @@ def encode(frame: Frame) -> bytes:
     """Bytes of a frame."""
     header = _encoder.encode(_Header(frame.tallies, frame.quarantined, frame.resolved, frame.commands))
     rows = frame.observations.serialize().to_pybytes() if frame.observations.num_rows else b""
-    return b"".join((_PREFIX.pack(MAGIC, len(header)), header, rows))
+    return b"".join((_PREFIX.pack(MAGIC, len(header), len(rows)), header, rows))
 
 
 def decode(payload: bytes) -> Frame:
     """The frame in these bytes; `InvalidData` when they are none (another version, a torn write)."""
     try:
-        magic, length = _PREFIX.unpack_from(payload)
+        magic, length, rows_length = _PREFIX.unpack_from(payload)
         if magic != MAGIC:
             raise InvalidData(f"not a log frame of this version: starts with {magic!r}", "bad_frame")
         start = _PREFIX.size + length
         header = _decoder.decode(payload[_PREFIX.size : start])
         body = payload[start:]
+        if len(body) != rows_length:
+            raise InvalidData(f"a log frame is torn: {len(body)} bytes of rows instead of {rows_length}", "bad_frame")
         rows = pa.ipc.read_record_batch(pa.py_buffer(body), SCHEMA) if body else EMPTY
-    except (struct.error, msgspec.MsgspecError, pa.ArrowInvalid) as error:
+    except (struct.error, msgspec.MsgspecError, pa.ArrowInvalid, OSError) as error:
         raise InvalidData(f"a log frame cannot be read: {error}", "bad_frame") from error
     return Frame(header.tallies, header.quarantined, header.resolved, header.commands, rows)

@@ -1,0 +1,64 @@
+"""The log port against a real nats-server: order, positions, restarts and repeats."""
+
+import asyncio
+
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog
+from haechi.plugins.stores.nats.server import NatsServer
+from haechi.ports import Record
+
+ALL = frozenset({"obs", "entity", "ops"})
+
+
+async def take(log: NatsLog, count: int, after: int = 0, subjects: frozenset[str] = ALL) -> list[Record]:
+    records: list[Record] = []
+    async with asyncio.timeout(20):
+        async for batch in log.read(after, subjects):
+            records += batch
+            if len(records) >= count:
+                break
+    return records
+
+
+async def test_records_come_back_in_order_from_any_position(log: NatsLog) -> None:
+    seqs = [await log.append("obs", str(i).encode(), f"id{i}") for i in range(600)]
+    assert seqs == list(range(1, 601))
+    assert [int(one.payload) for one in await take(log, 600)] == list(range(600))
+    assert [one.seq for one in await take(log, 2, after=598)] == [599, 600]
+
+
+async def test_an_append_repeated_with_the_same_id_is_stored_once(log: NatsLog) -> None:
+    assert await log.append("obs", b"x", "same") == await log.append("obs", b"x", "same")
+    assert await log.last_seq() == 1
+
+
+async def test_a_reader_sees_only_its_subjects_and_keeps_the_common_order(log: NatsLog) -> None:
+    for i in range(9):
+        await log.append(("obs", "entity", "ops")[i % 3], b"", f"id{i}")
+    assert [one.seq for one in await take(log, 3, subjects=frozenset({"ops"}))] == [3, 6, 9]
+
+
+async def test_a_reader_goes_on_after_the_server_was_killed(log: NatsLog, nats_server: NatsServer) -> None:
+    await log.append("obs", b"before", "1")
+    reading = asyncio.create_task(take(log, 2))
+    await asyncio.sleep(0.3)
+    assert nats_server._process is not None
+    nats_server._process.kill()
+    await nats_server.wait()
+    await nats_server.start()
+    await log.append("obs", b"after", "2")
+    assert [one.payload for one in await reading] == [b"before", b"after"]
+
+
+async def test_notices_reach_those_who_listen(bus: NatsBus) -> None:
+    heard: list[tuple[str, bytes]] = []
+    arrived = asyncio.Event()
+
+    async def hear(subject: str, payload: bytes) -> None:
+        heard.append((subject, payload))
+        arrived.set()
+
+    stop = await bus.listen("applied.*", hear)
+    await bus.publish("applied.context", b"7")
+    await asyncio.wait_for(arrived.wait(), 5)
+    await stop()
+    assert heard == [("applied.context", b"7")]

@@ -1,0 +1,64 @@
+"""Fixtures shared by all tests: a real nats-server, and a clock that stands where it is put."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from haechi.app.supervisor import free_port
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog, connect
+from haechi.plugins.stores.nats.server import Address, NatsServer, ServerSettings
+
+
+class StandingClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, now: datetime = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    return StandingClock()
+
+
+@pytest.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    settings = ServerSettings(tmp_path / "log", Address(free_port(), "token-of-this-test"))
+    server = NatsServer(settings)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def nats_address(nats_server: NatsServer) -> Address:
+    return nats_server._settings.address
+
+
+@pytest.fixture
+async def log(nats_address: Address) -> AsyncIterator[NatsLog]:
+    client = await connect(nats_address, "test")
+    log = NatsLog(client)
+    await log.open()
+    yield log
+    await client.close()
+
+
+@pytest.fixture
+async def bus(nats_address: Address) -> AsyncIterator[NatsBus]:
+    client = await connect(nats_address, "test-bus")
+    yield NatsBus(client)
+    await client.close()
