@@ -1,0 +1,136 @@
+"""HJ 212 frames to samples: what the values of an upload are called and when they held. Created by ingest for a link.
+
+Clause 6.2.3 of HJ 212-2017 (CP: `DataTime=…;<factor>-<kind>=value,<factor>-Flag=N;…`).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from haechi.core.errors import InvalidData, InvalidSettings
+from haechi.core.message import Message, Sample
+from haechi.core.times import to_us
+from haechi.plugins.codecs.hj212.framing import split
+from haechi.plugins.codecs.hj212.packet import Packet, decode
+
+DEFAULTS: Mapping[str, Any] = {
+    "time_zone": "Asia/Shanghai",  # DataTime is local time
+    "encoding": "utf-8",  # "gb18030" for devices that send Chinese text the old way
+    "good_flags": ["N"],  # any other -Flag is the device's doubt: D fault, M maintenance, C calibration, T over range …
+    "names": "factor",  # or "command": fields are "2061/a34004-Avg", so that hour, day and minutes map apart
+}
+_NAMES = ("factor", "command")
+_GOOD_AIR_2005 = frozenset({"1", "3"})  # HJ/T 212-2005, air stations: 1 weather value, 3 normal value
+_UNITS = {"mg/L": "M1", "ug/m3": "GQ", "μg/m3": "GQ", "mg/m3": "GP", "℃": "CEL", "pH": "Q30", "%": "P1", "L/s": "G51"}
+_NUMBER = re.compile(r" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *")
+_WITH_UNIT = re.compile(r"([^()]*)\(([^()]*)\) *")
+_DATA_TIME = re.compile(r"[0-9]{14}(?:[0-9]{3})?")
+_REAL_TIME = "2011"
+
+
+def create(settings: Mapping[str, Any]) -> "Hj212Codec":
+    """The codec; settings are those of `DEFAULTS`. `InvalidSettings` names what is wrong."""
+    if unknown := sorted(set(settings) - set(DEFAULTS)):
+        raise InvalidSettings(f"hj212 has no codec setting {unknown}; there are {sorted(DEFAULTS)}")
+    chosen = {**DEFAULTS, **settings}
+    if chosen["names"] not in _NAMES:
+        raise InvalidSettings(f"names = {chosen['names']!r} in the hj212 codec settings is none of {_NAMES}")
+    if not isinstance(chosen["good_flags"], list):
+        raise InvalidSettings('good_flags in the hj212 codec settings is a list of letters, e.g. ["N", "S"]')
+    try:
+        zone = ZoneInfo(chosen["time_zone"])
+        "".encode(chosen["encoding"])
+    except (ZoneInfoNotFoundError, LookupError, ValueError, TypeError) as error:
+        raise InvalidSettings(f"hj212 codec settings: {error}") from error
+    return Hj212Codec(zone, chosen["encoding"], frozenset(chosen["good_flags"]), chosen["names"] == "command")
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """What all values of one packet have in common."""
+
+    mn: str | None
+    prefix: str
+    good: frozenset[str]
+
+
+class Hj212Codec:
+    """`ports.Codec`. A payload is one frame, or the frames of one divided upload in order (PNUM, PNO)."""
+
+    def __init__(self, zone: ZoneInfo, encoding: str, good_flags: frozenset[str], with_command: bool) -> None:
+        self._zone, self._encoding, self._good, self._with_command = zone, encoding, good_flags, with_command
+        self._last_time: tuple[str, int] = ("", 0)  # the devices of a city tell the same hour: worth remembering one
+
+    def decode(self, message: Message) -> Sequence[Sample]:
+        """Samples named `<factor>-<kind>` (`a34004-Rtd`) of device MN, at DataTime (or -SampleTime) in the zone.
+
+        Numbers become floats; text stays text, and `-Info` always does. Commands and answers carry no samples: empty.
+        `InvalidData`: bad_start, bad_length, bad_crc, bad_end, bad_text, bad_header, bad_pair, bad_time, no_time.
+        """
+        samples: list[Sample] = []
+        observed_at: int | None = None
+        for frame in split(message.payload):
+            packet = decode(frame, self._encoding)
+            if packet.carries_samples:
+                observed_at = self._read(packet, observed_at, samples)
+        return samples
+
+    def _read(self, packet: Packet, observed_at: int | None, samples: list[Sample]) -> int | None:
+        """Appends the samples of one packet; returns their instant, for the packets that continue it."""
+        good = self._good | _GOOD_AIR_2005 if packet.st == "22" and not packet.edition else self._good
+        upload = _Upload(packet.mn, f"{packet.cn}/" if self._with_command else "", good)
+        for group in packet.body.split(";"):
+            if group.startswith("DataTime="):
+                observed_at = self._instant(group[9:])
+            elif group:
+                if observed_at is None and packet.cn != _REAL_TIME:  # only of a real-time value is "now" a fair guess
+                    raise InvalidData(f"CN={packet.cn} without DataTime: nobody can say when it held", "no_time")
+                self._read_group(group, upload, observed_at, samples)
+        return observed_at
+
+    def _read_group(self, group: str, upload: _Upload, observed_at: int | None, samples: list[Sample]) -> None:
+        items, doubts = [], {}
+        for item in group.split(","):
+            name, equals, text = item.partition("=")
+            if not equals or not name:
+                raise InvalidData(f"{item!r} is no name=value", "bad_pair")
+            if name.endswith("-Flag"):
+                doubts[name[:-5]] = text not in upload.good
+            elif name.endswith("-SampleTime"):
+                observed_at = self._instant(text)
+            else:
+                items.append((name, text))
+        for name, text in items:
+            value, unit = _value(name, text)
+            doubt = doubts.get(name.rpartition("-")[0], False)
+            samples.append(Sample(upload.prefix + name, value, observed_at, unit, doubt, upload.mn))
+
+    def _instant(self, text: str) -> int:
+        if text == self._last_time[0]:
+            return self._last_time[1]
+        if not _DATA_TIME.fullmatch(text):
+            raise InvalidData(f"{text!r} is no yyyyMMddHHmmss (or with milliseconds)", "bad_time")
+        try:
+            local = datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=self._zone)
+        except ValueError as error:
+            raise InvalidData(f"{text!r} is no instant: {error}", "bad_time") from error
+        instant = to_us(local + timedelta(milliseconds=int(text[14:] or 0)))
+        self._last_time = (text, instant)
+        return instant
+
+
+def _value(name: str, text: str) -> tuple[float | str, str | None]:
+    """The value and the unit the text itself names; other than plain numbers (`nan`, `1_0`, ``) stays text."""
+    if name.endswith("-Info"):
+        return text, None
+    unit = None
+    number = text
+    if with_unit := _WITH_UNIT.fullmatch(text):
+        number, unit = with_unit[1], _UNITS.get(with_unit[2].strip())
+    if _NUMBER.fullmatch(number) and isfinite(value := float(number)):
+        return value, unit
+    return text, None
