@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from haechi.app.supervisor import free_port
-from haechi.plugins.stores.nats.log import NatsBus, NatsLog, connect
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.plugins.stores.nats.server import Address, NatsServer, ServerSettings
 
 
@@ -54,11 +54,11 @@ async def log(nats_address: Address) -> AsyncIterator[NatsLog]:
     log = NatsLog(client)
     await log.open()
     yield log
-    await client.close()
+    await close(client)
 
 
 @pytest.fixture
 async def bus(nats_address: Address) -> AsyncIterator[NatsBus]:
     client = await connect(nats_address, "test-bus")
     yield NatsBus(client)
-    await client.close()
+    await close(client)

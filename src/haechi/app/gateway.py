@@ -14,7 +14,7 @@ from haechi.app.clock import clock_of
 from haechi.app.parts import device_registry, load_city
 from haechi.app.settings import RunSettings
 from haechi.core.errors import InvalidSettings, Unavailable
-from haechi.plugins.stores.nats.log import NatsBus, NatsLog, connect
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.ports import Adapter, AdapterContext
 from haechi.services.ingest.intake import GroupIntake
 
@@ -46,7 +46,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     finally:
         await _stop_all(list(adapters.values()))
         await intake.stop()
-        await client.close()
+        await close(client)
 
 
 async def _start_all(adapters: Mapping[str, Adapter]) -> None:

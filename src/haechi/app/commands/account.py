@@ -11,7 +11,7 @@ from haechi.app.city import plans
 from haechi.app.parts import account_store, load_city
 from haechi.core.errors import InvalidSettings, NotFound, Unavailable
 from haechi.core.times import format_iso
-from haechi.plugins.stores.nats.log import NatsLog, connect
+from haechi.plugins.stores.nats.log import NatsLog, close, connect
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.services.ingest.account import Balance, balances
 from haechi.services.ingest.replay import held, replay
@@ -49,7 +49,7 @@ async def _behind(data: Path, store: SqliteRecords) -> int:
     try:
         return max(0, await NatsLog(client).last_seq() - store.position())
     finally:
-        await client.close()
+        await close(client)
 
 
 def _store(data: Path) -> SqliteRecords:
@@ -106,4 +106,4 @@ async def _replay(settings: run_settings.RunSettings, entries: list[dict[str, An
     try:
         return await replay(NatsLog(client), mappers, entries)
     finally:
-        await client.close()
+        await close(client)

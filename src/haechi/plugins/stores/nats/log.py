@@ -4,9 +4,9 @@ Positions live with the consumers' effects, not in NATS: consumers here are ephe
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -32,8 +32,11 @@ _events = structlog.get_logger("log")
 async def connect(address: Address, name: str) -> Client:
     """A connection that reconnects for ever; `Unavailable` when there is no server now."""
 
+    client = Client()
+
     async def lost() -> None:
-        _events.warning("nats_connection_lost", role=name)
+        if not client.is_closed:
+            _events.warning("nats_connection_lost", role=name)
 
     async def back() -> None:
         _events.info("nats_connection_back", role=name)
@@ -42,7 +45,7 @@ async def connect(address: Address, name: str) -> Client:
         _events.debug("nats_error", role=name, error=str(error))
 
     try:
-        return await nats.connect(
+        await client.connect(
             f"nats://127.0.0.1:{address.port}",
             token=address.token,
             name=name,
@@ -56,6 +59,13 @@ async def connect(address: Address, name: str) -> Client:
         )
     except (OSError, nats.errors.Error) as error:
         raise Unavailable(f"no nats-server on port {address.port}: {error}; is `haechi run` up?") from error
+    return client
+
+
+async def close(client: Client) -> None:
+    """Ends a connection, also one whose server is away."""
+    with contextlib.suppress(OSError, nats.errors.Error):
+        await client.close()
 
 
 class NatsLog:

@@ -1,0 +1,168 @@
+"""From intake through a real log to the account: nothing lost, nothing counted twice, quarantine comes back once mended."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import pytest
+
+from haechi.core.errors import Unavailable
+from haechi.core.frame import decode
+from haechi.core.message import Message
+from haechi.plugins.codecs.json import create as json_codec
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog
+from haechi.plugins.stores.sqlite.records import SqliteRecords
+from haechi.ports import Notice, Record
+from haechi.services.ingest import account
+from haechi.services.ingest.account import AccountProjection, Balance, balances
+from haechi.services.ingest.intake import GroupIntake
+from haechi.services.ingest.mapping import Mapper
+from haechi.services.ingest.plan import Attribute, FieldRule, LinkPlan
+from haechi.services.ingest.replay import held, replay
+from haechi.services.stream.progress import Progress
+from haechi.services.stream.runner import Runner
+
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
+SENSOR = "urn:ngsi-ld:WaterFlowMeter:gimpo:F-1"
+
+
+def mappers(*fields: str) -> dict[str, Mapper]:
+    rules = tuple(FieldRule(one, one) for one in fields)
+    attributes = {("WaterFlowMeter", one): Attribute(None) for one in fields}
+    plan = LinkPlan("water", json_codec({}), rules, {("GW-01", ""): SENSOR}, {SENSOR: "WaterFlowMeter"}, attributes)
+    return {"water": Mapper(plan)}
+
+
+def message(payload: bytes) -> Message:
+    return Message("water", "GW-01", "F-1", payload, 1_795_000_000_000_000)
+
+
+async def project(log: NatsLog, projection: AccountProjection) -> None:
+    last = await log.last_seq()
+    if projection.position() >= last:
+        return
+    async for records in log.read(projection.position(), projection.subjects):
+        projection.apply(records, NOW)
+        if records[-1].seq >= last:
+            return
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SqliteRecords:
+    return SqliteRecords(tmp_path / "account.db", account.COLLECTIONS)
+
+
+async def test_what_many_senders_brought_at_once_is_stored_before_they_are_told(log: NatsLog, store: SqliteRecords) -> None:
+    intake = GroupIntake(log, mappers("flow"))
+    await intake.start()
+    receipts = await asyncio.gather(*(intake.accept([message(b'{"flow": %d}' % i)]) for i in range(500)))
+    await intake.stop()
+    assert sum(one.stored for one in receipts) == 500
+    assert await log.last_seq() < 100, "they were gathered"
+    await project(log, AccountProjection(store))
+    assert balances(store) == [Balance("water", 500, 500, 0, 0, {}, 0)]
+
+
+async def test_rejects_are_accounted_even_when_nothing_else_comes(log: NatsLog, store: SqliteRecords) -> None:
+    intake = GroupIntake(log, mappers("flow"))
+    await intake.start()
+    intake.reject("water", "bad_credentials", 3)
+    await intake.stop()
+    await project(log, AccountProjection(store))
+    assert balances(store) == [Balance("water", 3, 0, 0, 0, {"bad_credentials": 3}, 0)]
+
+
+async def test_quarantine_comes_back_once_when_the_mapping_is_mended(log: NatsLog, store: SqliteRecords) -> None:
+    intake = GroupIntake(log, mappers("flow"))
+    await intake.start()
+    receipt = await intake.accept([message(b'{"flow": 1, "level": 2}'), message(b"{broken")])
+    await intake.stop()
+    assert (receipt.stored, receipt.quarantined) == (1, 2)
+    projection = AccountProjection(store)
+    await project(log, projection)
+    assert [one.missing for one in balances(store)] == [0]
+
+    entries = held(store)
+    again = await replay(log, mappers("flow"), entries)
+    assert (again.replayed, again.still_quarantined) == (0, 2), "the mapping is as it was"
+    mended = mappers("flow", "level")
+    results = await asyncio.gather(replay(log, mended, entries), replay(log, mended, entries))
+    assert [one.replayed for one in results] == [1, 1], "two at once"
+    await project(log, projection)
+    (balance,) = balances(store)
+    assert (balance.stored, balance.in_quarantine, balance.replayed, balance.missing) == (2, 1, 1, 0)
+    assert [one["reason"] for one in held(store)] == ["malformed"]
+
+
+async def test_the_account_does_not_balance_when_rows_are_missing(store: SqliteRecords, log: NatsLog) -> None:
+    intake = GroupIntake(log, mappers("flow"))
+    await intake.start()
+    await intake.accept([message(b'{"flow": 1}')])
+    await intake.stop()
+    async for records in log.read(0, frozenset({"obs"})):
+        whole = records[0]
+        break
+    frame = decode(whole.payload)
+    from haechi.core.frame import Frame, encode  # noqa: PLC0415
+
+    broken = Record(1, "obs", encode(Frame(tallies=frame.tallies)), whole.stored_at)
+    AccountProjection(store).apply([broken], NOW)
+    assert balances(store)[0].missing == 1
+
+
+async def test_a_dead_log_is_told_to_the_sender(log: NatsLog, nats_server: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("haechi.plugins.stores.nats.log.APPEND_TRIES", 1)
+    intake = GroupIntake(log, mappers("flow"))
+    await intake.start()
+    await nats_server.stop()  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable):
+        await intake.accept([message(b'{"flow": 1}')])
+    for task in intake._tasks:
+        task.cancel()
+
+
+class Recorder:
+    """A projection that remembers what it was given, and fails when told to."""
+
+    subjects = frozenset({"obs", "ops"})
+
+    def __init__(self, name: str, after: tuple[str, ...] = ()) -> None:
+        self.name, self.after = name, after
+        self.seqs: list[int] = []
+        self.failures = 0
+
+    def position(self) -> int:
+        return self.seqs[-1] if self.seqs else 0
+
+    def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("the disk is full")
+        self.seqs += [one.seq for one in records]
+        return [Notice(f"reply.{one.payload.decode()}", orjson.dumps({"ok": True})) for one in records if one.subject == "ops"]
+
+    def tick(self, now: datetime) -> Sequence[Notice]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+async def test_the_runner_goes_on_after_a_failure_and_keeps_projections_in_order(
+    log: NatsLog, bus: NatsBus, clock: object
+) -> None:
+    first, second = Recorder("first"), Recorder("second", ("first",))
+    first.failures = 2
+    running = asyncio.create_task(Runner(log, bus, clock, [first, second]).run())  # type: ignore[arg-type]
+    progress = Progress(bus)
+    await progress.start()
+    for i in range(20):
+        await log.append("obs", b"", f"o{i}")
+    answer = await progress.ask("c1", lambda: log.append("ops", b"c1", "c1"))
+    assert answer == {}
+    await progress.wait(("first", "second"), 21)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert first.seqs == second.seqs == list(range(1, 22))
