@@ -1,4 +1,5 @@
-"""The command `haechi`: reads arguments and hands them to `haechi.app.commands`. Every command says what to do when it cannot."""
+"""The command `haechi`: reads arguments and hands them to `haechi.app.commands`. Every command says what to do when
+it cannot."""
 
 import argparse
 import sys
@@ -27,42 +28,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="haechi", description="The integrated safety and big-data platform of a smart city.")
+    top = argparse.ArgumentParser(
+        prog="haechi", description="The integrated safety and big-data platform of a smart city."
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     check = _add(commands, "check", "check:check", "name every mistake of a city package")
     check.add_argument("city", type=Path, metavar="CITY_DIR")
-    for name, text in (("account", "the balance of received, stored, rejected, quarantined"), ("doctor", "what is wrong and what to do")):
+    for name, text in (
+        ("account", "the balance of received, stored, rejected, quarantined"),
+        ("doctor", "what is wrong and what to do"),
+    ):
         _add_data(_add(commands, name, f"{name}:{name}", text))
     _add_quarantine(commands)
     _add_device(commands)
     _add_user(commands)
-    new = _add(commands, "new", "new:new", "write the folder of a new plug-in or city, with a case that fails until it is filled")
+    new = _add(
+        commands,
+        "new",
+        "new:new",
+        "write the folder of a new plug-in or city, with a case that fails until it is filled",
+    )
     new.add_argument("kind", choices=("adapter", "detector", "domain", "city"))
     new.add_argument("name")
     new.add_argument("--into", type=Path, help="folder to write into (default: where that kind lives)")
     return top
 
 
-def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, handler: str, text: str) -> argparse.ArgumentParser:
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, handler: str, text: str
+) -> argparse.ArgumentParser:
     one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     one.set_defaults(handler=handler)
     return one
 
 
 def _add_data(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="holds everything the platform writes (default: data)")
+    one.add_argument(
+        "--data", type=Path, default=DATA, metavar="DIR", help="holds everything the platform writes (default: data)"
+    )
 
 
 def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     run = _add(commands, "run", "run:run", "run a city")
     run.add_argument("city", type=Path, nargs="?", metavar="CITY_DIR")
     _add_data(run)
-    run.add_argument("--http", default="127.0.0.1:8026", metavar="HOST:PORT", help="console and APIs (default: 127.0.0.1:8026)")
-    run.add_argument("--role", choices=("gateway", "pipeline", "api"), help="run only this role of the city that runs in --data")
-    run.add_argument("--durability", choices=("disk", "os"), default="disk", help="what an acknowledgement survives (docs/operate/durability.md)")
-    run.add_argument("--set", action="append", default=[], metavar="LINK.KEY=VALUE", help="change one setting of a link, e.g. water.port=1884")
-    run.add_argument("--retention-days", type=int, default=3650, help="history older than this is deleted (default: 3650)")
+    run.add_argument(
+        "--http", default="127.0.0.1:8026", metavar="HOST:PORT", help="console and APIs (default: 127.0.0.1:8026)"
+    )
+    run.add_argument(
+        "--role", choices=("gateway", "pipeline", "api"), help="run only this role of the city that runs in --data"
+    )
+    run.add_argument(
+        "--durability",
+        choices=("disk", "os"),
+        default="disk",
+        help="what an acknowledgement survives (docs/operate/durability.md)",
+    )
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="LINK.KEY=VALUE",
+        help="change one setting of a link, e.g. water.port=1884",
+    )
+    run.add_argument(
+        "--retention-days", type=int, default=3650, help="history older than this is deleted (default: 3650)"
+    )
     run.add_argument("--clock-start", metavar="ISO", help="drill: the platform's clock starts here")
     run.add_argument("--clock-speed", type=float, default=1.0, metavar="N", help="drill: and runs N times as fast")
 
@@ -72,7 +104,9 @@ def _add_quarantine(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     actions = top.add_subparsers(required=True, metavar="ACTION")
     listing = _add(actions, "list", "account:quarantine_list", "the messages in quarantine")
     show = _add(actions, "show", "account:quarantine_show", "one message, whole")
-    replay = _add(actions, "replay", "account:quarantine_replay", "bring messages back with the city's mapping as it is now")
+    replay = _add(
+        actions, "replay", "account:quarantine_replay", "bring messages back with the city's mapping as it is now"
+    )
     show.add_argument("id")
     replay.add_argument("ids", nargs="*", metavar="ID", help="default: all")
     for one in (listing, replay):
@@ -84,10 +118,14 @@ def _add_quarantine(commands: "argparse._SubParsersAction[argparse.ArgumentParse
 def _add_device(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     top = commands.add_parser("device", help="the credentials of devices")
     actions = top.add_subparsers(required=True, metavar="ACTION")
-    issue = _add(actions, "issue", "people:device_issue", "make secrets for the city's devices; they are shown this once")
+    issue = _add(
+        actions, "issue", "people:device_issue", "make secrets for the city's devices; they are shown this once"
+    )
     issue.add_argument("city", type=Path, metavar="CITY_DIR")
     issue.add_argument("devices", nargs="*", metavar="DEVICE", help="default: every device of the city that has none")
-    issue.add_argument("--out", type=Path, metavar="FILE", help="write them as JSON, readable by you alone, instead of printing")
+    issue.add_argument(
+        "--out", type=Path, metavar="FILE", help="write them as JSON, readable by you alone, instead of printing"
+    )
     listing = _add(actions, "list", "people:device_list", "the registered devices")
     switch = _add(actions, "disable", "people:device_disable", "shut a device out")
     again = _add(actions, "enable", "people:device_enable", "let a device in again")

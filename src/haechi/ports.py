@@ -1,4 +1,5 @@
-"""Every boundary of the platform as a Protocol. Services and faces see these; plug-ins implement them; `app.py` joins them.
+"""Every boundary of the platform as a Protocol. Services and faces see these; plug-ins implement them; `app.py`
+joins them.
 
 Each Protocol has at most five methods. A plug-in that keeps its Protocol passes the shared suite of that port in
 `tests/conformance/`.
@@ -24,7 +25,8 @@ class Clock(Protocol):
         """Returns after that long on this clock."""
 
 
-# --- the log -------------------------------------------------------------------------------------------------------------
+# --- the log
+# -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,11 @@ class Bus(Protocol):
     async def publish(self, subject: str, payload: bytes) -> None:
         """Tells whoever listens now."""
 
-    async def listen(self, pattern: str, heard: Callable[[str, bytes], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """Calls `heard(subject, payload)` for each notice; returns the function that stops it. `*` and `>` as in NATS."""
+    async def listen(
+        self, pattern: str, heard: Callable[[str, bytes], Awaitable[None]]
+    ) -> Callable[[], Awaitable[None]]:
+        """Calls `heard(subject, payload)` for each notice; returns the function that stops it. `*` and `>` as in
+        NATS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class Projection(Protocol):
         """Releases files; nothing durable is lost when it is never called."""
 
 
-# --- from socket to log -----------------------------------------------------------------------------------------------------
+# --- from socket to log
+# -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +114,14 @@ class Receipt:
 
 
 class Intake(Protocol):
-    """What an adapter sees of ingest. Slow when the platform is busy: that is the back-pressure; stop reading meanwhile."""
+    """What an adapter sees of ingest. Slow when the platform is busy: that is the back-pressure; stop reading
+    meanwhile."""
 
     async def accept(self, messages: Sequence[Message]) -> Receipt:
         """Maps, checks, appends to the log; returns when durable. Acknowledge the senders then, not before.
 
-        Gather what all connections sent within a few milliseconds into one call. `Unavailable`: nothing is acknowledged.
+        Gather what all connections sent within a few milliseconds into one call. `Unavailable`: nothing is
+        acknowledged.
         """
 
     def reject(self, link: str, reason: str, count: int = 1) -> None:
@@ -143,10 +151,12 @@ class AdapterContext:
 
 
 class Adapter(Protocol):
-    """One field protocol on a socket. The plug-in exports `create(settings: Mapping, context: AdapterContext) -> Adapter`."""
+    """One field protocol on a socket. The plug-in exports `create(settings: Mapping, context: AdapterContext) ->
+    Adapter`."""
 
     async def start(self) -> None:
-        """Opens its sockets; `InvalidSettings` names the setting, `Unavailable` is retried by the runner. Twice is once."""
+        """Opens its sockets; `InvalidSettings` names the setting, `Unavailable` is retried by the runner. Twice is
+        once."""
 
     async def stop(self) -> None:
         """Acknowledges what is durable, closes every socket and task. Twice is once."""
@@ -162,7 +172,8 @@ class Codec(Protocol):
         """Samples in the order of the payload; `InvalidData` with a stable reason when it cannot be understood."""
 
 
-# --- stores -----------------------------------------------------------------------------------------------------------------
+# --- stores
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +186,8 @@ class Change:
 
 
 class RecordStore(Protocol):
-    """Small documents with a position in the log: alarms, incidents, users, accounts, quarantine. One writer, many readers."""
+    """Small documents with a position in the log: alarms, incidents, users, accounts, quarantine. One writer, many
+    readers."""
 
     def position(self) -> int:
         """The position given with the last commit, 0 at first."""
@@ -207,7 +219,8 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class EntityQuery:
-    """A question to the live model. All conditions hold together; `matches` is tested on each candidate's stored document."""
+    """A question to the live model. All conditions hold together; `matches` is tested on each candidate's stored
+    document."""
 
     types: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
@@ -284,8 +297,10 @@ class HistoryReader(Protocol):
         """Seq up to which answers are complete."""
 
     def series(self, query: SeriesQuery) -> pa.Table:
-        """Rows entity, attribute, observed_at, received_at, stored_at, value, text, unit, quality, link — or, with a window,
-        entity, attribute, window_at and a column per aggregate. Ordered by entity, attribute, time. Duplicates appear once."""
+        """Rows entity, attribute, observed_at, received_at, stored_at, value, text, unit, quality, link — or, with
+        a window,
+        entity, attribute, window_at and a column per aggregate. Ordered by entity, attribute, time. Duplicates
+        appear once."""
 
     def latest(self, entities: Sequence[str], attributes: Sequence[str], at: int) -> pa.Table:
         """The newest row of each series with observed_at <= `at`, columns as in `series`."""
@@ -297,7 +312,8 @@ class HistoryReader(Protocol):
 class HistorySnapshot(Protocol):
     """One committed state of the history table, immutable; each answer joins it with rows newer than it.
 
-    `tail` holds rows of `core.observation.STORED` with seq > `position`, in order of seq; the same observation may be in both.
+    `tail` holds rows of `core.observation.STORED` with seq > `position`, in order of seq; the same observation may
+    be in both.
     """
 
     @property
@@ -331,7 +347,8 @@ class HistoryStore(Protocol):
         """Seq given with the last commit, 0 at first."""
 
     def append(self, rows: pa.Table, position: int) -> None:
-        """Makes rows (`core.observation.STORED`, in order of seq) and position durable in one commit, duplicates left out."""
+        """Makes rows (`core.observation.STORED`, in order of seq) and position durable in one commit, duplicates
+        left out."""
 
     def maintain(self, now: datetime) -> bool:
         """One bounded step of upkeep (merging, roll-ups, expiry, retention); whether it did anything."""
@@ -348,7 +365,8 @@ class Notifier(Protocol):
 
 
 class Detector(Protocol):
-    """Scores a series; picklable and pure in (state, batch). The plug-in exports `create(settings: Mapping) -> Detector`."""
+    """Scores a series; picklable and pure in (state, batch). The plug-in exports `create(settings: Mapping) ->
+    Detector`."""
 
     def score(self, observed_at: Sequence[int], values: Sequence[float]) -> Sequence[float]:
         """A score in 0–1 per value, using only values up to it; the detector keeps its own state."""

@@ -1,6 +1,7 @@
 """Finds plug-ins by what lies in the tree (and by entry points outside it); imports none until it is asked for.
 
-An adapter is a folder `plugins/adapters/<name>/` with `manifest.toml` and `adapter.py`; a codec, detector or notifier is one
+An adapter is a folder `plugins/adapters/<name>/` with `manifest.toml` and `adapter.py`; a codec, detector or
+notifier is one
 module; a domain is a folder of data. Outside packages register a folder or module under the group `haechi.plugins` with
 the name `<kind>.<name>`.
 """
@@ -16,7 +17,13 @@ from typing import Any
 from haechi.core.errors import InvalidSettings
 
 ROOT = Path(__file__).parent / "plugins"
-KINDS = {"adapter": "adapters", "codec": "codecs", "detector": "detectors", "notifier": "notifiers", "domain": "domains"}
+KINDS = {
+    "adapter": "adapters",
+    "codec": "codecs",
+    "detector": "detectors",
+    "notifier": "notifiers",
+    "domain": "domains",
+}
 
 
 @cache

@@ -1,4 +1,5 @@
-"""From intake through a real log to the account: nothing lost, nothing counted twice, quarantine comes back once mended."""
+"""From intake through a real log to the account: nothing lost, nothing counted twice, quarantine comes back once
+mended."""
 
 import asyncio
 from collections.abc import Sequence
@@ -54,7 +55,9 @@ def store(tmp_path: Path) -> SqliteRecords:
     return SqliteRecords(tmp_path / "account.db", account.COLLECTIONS)
 
 
-async def test_what_many_senders_brought_at_once_is_stored_before_they_are_told(log: NatsLog, store: SqliteRecords) -> None:
+async def test_what_many_senders_brought_at_once_is_stored_before_they_are_told(
+    log: NatsLog, store: SqliteRecords
+) -> None:
     intake = GroupIntake(log, mappers("flow"))
     await intake.start()
     receipts = await asyncio.gather(*(intake.accept([message(b'{"flow": %d}' % i)]) for i in range(500)))
@@ -105,14 +108,16 @@ async def test_the_account_does_not_balance_when_rows_are_missing(store: SqliteR
         whole = records[0]
         break
     frame = decode(whole.payload)
-    from haechi.core.frame import Frame, encode  # noqa: PLC0415
+    from haechi.core.frame import Frame, encode
 
     broken = Record(1, "obs", encode(Frame(tallies=frame.tallies)), whole.stored_at)
     AccountProjection(store).apply([broken], NOW)
     assert balances(store)[0].missing == 1
 
 
-async def test_a_dead_log_is_told_to_the_sender(log: NatsLog, nats_server: object, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dead_log_is_told_to_the_sender(
+    log: NatsLog, nats_server: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("haechi.plugins.stores.nats.log.APPEND_TRIES", 1)
     intake = GroupIntake(log, mappers("flow"))
     await intake.start()
@@ -141,7 +146,11 @@ class Recorder:
             self.failures -= 1
             raise Unavailable("the disk is full")
         self.seqs += [one.seq for one in records]
-        return [Notice(f"reply.{one.payload.decode()}", orjson.dumps({"ok": True})) for one in records if one.subject == "ops"]
+        return [
+            Notice(f"reply.{one.payload.decode()}", orjson.dumps({"ok": True}))
+            for one in records
+            if one.subject == "ops"
+        ]
 
     def tick(self, now: datetime) -> Sequence[Notice]:
         return ()

@@ -13,7 +13,9 @@ EXCEPTIONS: frozenset[str] = frozenset()  # the ratchet: names may leave, none m
 
 FILE_LINES, FUNCTION_LINES, PARAMETERS, METHODS = 400, 60, 6, 5
 WORDS = {"reading", "tag", "manager", "helper", "util", "utils", "helpers"}
-CLOCKS = re.compile(r"\b(datetime\.now|datetime\.utcnow|time\.time|time\.time_ns|random\.(random|randint|choice)|uuid\.uuid1)\(")
+CLOCKS = re.compile(
+    r"\b(datetime\.now|datetime\.utcnow|time\.time|time\.time_ns|random\.(random|randint|choice)|uuid\.uuid1)\("
+)
 
 
 def name_of(path: Path) -> str:
@@ -38,14 +40,18 @@ def test_a_function_stays_below_its_limits(path: Path) -> None:
     for one in functions(path):
         assert one.end_lineno is not None
         assert one.end_lineno - one.lineno < FUNCTION_LINES, f"{one.name} is too long"
-        arguments = [a.arg for a in (*one.args.posonlyargs, *one.args.args, *one.args.kwonlyargs) if a.arg not in {"self", "cls"}]
+        arguments = [
+            a.arg for a in (*one.args.posonlyargs, *one.args.args, *one.args.kwonlyargs) if a.arg not in {"self", "cls"}
+        ]
         assert len(arguments) <= PARAMETERS, f"{one.name} takes {len(arguments)} parameters"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_names_use_the_agreed_words(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
-    defined = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    defined = {
+        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    }
     for one in {*defined, path.stem}:
         words = set(re.sub(r"(?<!^)(?=[A-Z])", "_", one).lower().split("_"))
         assert not words & WORDS, f"{one} uses a word of the list in docs/understand/words.md"

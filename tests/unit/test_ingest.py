@@ -35,7 +35,9 @@ def plan(**changes: object) -> LinkPlan:
     return LinkPlan(**{**settings, **changes})  # type: ignore[arg-type]
 
 
-def build(payload: bytes, channel: str = "P-1", device: str = "GW-01", link: str = "water", **changes: object) -> Builder:
+def build(
+    payload: bytes, channel: str = "P-1", device: str = "GW-01", link: str = "water", **changes: object
+) -> Builder:
     builder = Builder({"water": Mapper(plan(**changes))}, new_id=lambda: "q1")
     builder.add(Message(link, device, channel, payload, NOW))
     return builder
@@ -111,7 +113,13 @@ def test_a_link_that_left_the_city_quarantines() -> None:
     assert build(b'{"p": 4}', link="gone").quarantined[0].reason == "unknown_link"
 
 
-values = st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5) | st.lists(st.integers(-5, 5), max_size=2)
+values = (
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.lists(st.integers(-5, 5), max_size=2)
+)
 
 
 @given(st.dictionaries(st.sampled_from(["p", "open", "mode", "ts", "flow"]), values), st.integers(0, 3))

@@ -1,4 +1,5 @@
-"""What `haechi run` was asked for, kept in `DATA/run/run.json` so that every role and every later command sees the same."""
+"""What `haechi run` was asked for, kept in `DATA/run/run.json` so that every role and every later command sees the
+same."""
 
 import os
 from pathlib import Path
@@ -56,6 +57,8 @@ def load(data: Path) -> RunSettings:
     try:
         return msgspec.json.decode(file.read_bytes(), type=RunSettings)
     except FileNotFoundError as error:
-        raise InvalidSettings(f"nothing has run in {data} yet; start it with `haechi run CITY_DIR --data {data}`") from error
+        raise InvalidSettings(
+            f"nothing has run in {data} yet; start it with `haechi run CITY_DIR --data {data}`"
+        ) from error
     except msgspec.MsgspecError as error:
         raise InvalidSettings(f"{file} is of another version ({error}); start `haechi run` again") from error

@@ -1,4 +1,5 @@
-"""`haechi run`: starts nats-server and the roles as processes, restarts what dies, and leaves nothing behind at the end."""
+"""`haechi run`: starts nats-server and the roles as processes, restarts what dies, and leaves nothing behind at the
+end."""
 
 import asyncio
 import contextlib
@@ -60,7 +61,7 @@ class Role:
             watching.cancel()
 
     async def _watch_ready(self) -> None:
-        while not self._flag.exists():
+        while not self._flag.exists():  # noqa: ASYNC110 - the flag is a file: another process sets it
             await asyncio.sleep(0.05)
         self.ready.set()
 
@@ -136,7 +137,9 @@ class Supervisor:
         file = self._settings.run_folder / "supervisor.pid"
         other = running_supervisor(self._settings.folder)
         if other is not None:
-            raise InvalidSettings(f"process {other} already runs a city in {self._settings.data}; stop it or use another --data")
+            raise InvalidSettings(
+                f"process {other} already runs a city in {self._settings.data}; stop it or use another --data"
+            )
         file.write_text(str(os.getpid()), "ascii")
 
 
@@ -164,4 +167,6 @@ def require_free(host: str, port: int, option: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise InvalidSettings(f"{host}:{port} cannot be opened ({error.strerror}); stop what uses it or change {option}") from error
+            raise InvalidSettings(
+                f"{host}:{port} cannot be opened ({error.strerror}); stop what uses it or change {option}"
+            ) from error

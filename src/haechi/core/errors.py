@@ -1,14 +1,14 @@
 """Every error Haechi raises on purpose; the class tells the catcher its next move. Used by all code.
 
-    HaechiError
-    ├── InvalidSettings   the operator mends a file or an option; never retried
-    ├── Unavailable       a peer, a disk or an engine is away; the runner retries with back-off
-    │   └── Busy          this caller asks too much; it waits the seconds the error names and asks again
-    ├── Refused           credentials or permission; the caller mends them
-    ├── InvalidData       this input cannot be understood; it is quarantined and the stream goes on
-    ├── NotSupported      a declared gap of ours
-    ├── Conflict          the thing exists already or is in another state; the caller reads and decides again
-    └── NotFound          no such thing; the caller mends the name
+HaechiError
+├── InvalidSettings   the operator mends a file or an option; never retried
+├── Unavailable       a peer, a disk or an engine is away; the runner retries with back-off
+│   └── Busy          this caller asks too much; it waits the seconds the error names and asks again
+├── Refused           credentials or permission; the caller mends them
+├── InvalidData       this input cannot be understood; it is quarantined and the stream goes on
+├── NotSupported      a declared gap of ours
+├── Conflict          the thing exists already or is in another state; the caller reads and decides again
+└── NotFound          no such thing; the caller mends the name
 """
 
 
@@ -39,7 +39,8 @@ class Refused(HaechiError):
 class InvalidData(HaechiError):
     """Bytes or values that cannot be understood.
 
-    `reason` is a short stable word for counters and filters (`"malformed"`, `"unknown_device"`); the message is for people.
+    `reason` is a short stable word for counters and filters (`"malformed"`, `"unknown_device"`); the message is for
+    people.
     """
 
     def __init__(self, message: str, reason: str = "malformed") -> None:

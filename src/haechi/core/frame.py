@@ -1,6 +1,8 @@
-"""The frame: what one message on the log holds, and its bytes. Written by ingest and the faces, read by every projection.
+"""The frame: what one message on the log holds, and its bytes. Written by ingest and the faces, read by every
+projection.
 
-Layout: `HF1` · uint32 LE header length · uint32 LE rows length · header (MessagePack) · one Arrow IPC record batch in `observation.SCHEMA` (absent
+Layout: `HF1` · uint32 LE header length · uint32 LE rows length · header (MessagePack) · one Arrow IPC record batch
+in `observation.SCHEMA` (absent
 when there are no rows). The account of a batch travels with the batch, so counters cannot drift from rows in a crash.
 """
 
@@ -46,9 +48,9 @@ class EntityCommand(msgspec.Struct, frozen=True):
     """A change to the live model that is not a plain observation; applied by context in log order."""
 
     id: str  # unique; the reply to the face carries it
-    op: str  # "upsert" | "replace" | "delete" | "delete_attribute"
+    op: str  # "upsert" | "replace" | "merge" | "delete" | "delete_attribute"
     entity: str  # URN
-    body: bytes = b""  # JSON: the stored form of the entity (docs/reference/log.md) for upsert and replace
+    body: bytes = b""  # JSON: the stored entity (docs/reference/log.md); for merge, parts of it with nulls
     attribute: str = ""  # for delete_attribute
     at: int = 0  # microseconds, the face's clock
 

@@ -1,4 +1,5 @@
-"""What an adapter hands to ingest (`Message`) and what a codec makes of it (`Sample`). Plain structs: one per payload, hot path."""
+"""What an adapter hands to ingest (`Message`) and what a codec makes of it (`Sample`). Plain structs: one per
+payload, hot path."""
 
 from typing import Any
 
@@ -6,7 +7,8 @@ import msgspec
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One payload as it came off a socket. `device` is the authenticated sender, `channel` where it sent it (topic, path, CN)."""
+    """One payload as it came off a socket. `device` is the authenticated sender, `channel` where it sent it (topic,
+    path, CN)."""
 
     link: str
     device: str

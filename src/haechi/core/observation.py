@@ -26,7 +26,9 @@ SCHEMA = pa.schema(
 )
 
 # A row of history: what the log adds to an observation once it is stored.
-STORED = SCHEMA.append(pa.field("stored_at", INSTANT, nullable=False)).append(pa.field("seq", pa.int64(), nullable=False))
+STORED = SCHEMA.append(pa.field("stored_at", INSTANT, nullable=False)).append(
+    pa.field("seq", pa.int64(), nullable=False)
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ def account(arguments: argparse.Namespace) -> int:
     print(_HEAD)
     for one in lines:
         print(_line(one))
-    behind = asyncio.run(_behind(arguments.data, store))
-    if behind:
-        print(f"{behind} messages on the log are not in this account yet")
+    waiting = _behind_or_stopped(arguments.data.resolve(), store)
+    if waiting:
+        print(f"{waiting} messages on the log are not in this account yet")
     wrong = [one.link for one in lines if one.missing]
     print(f"does not balance: {', '.join(wrong)}" if wrong else "balances: received = stored + rejected + quarantined")
     return 1 if wrong else 0
@@ -36,16 +36,23 @@ def account(arguments: argparse.Namespace) -> int:
 
 def _line(one: Balance) -> str:
     rejected = sum(one.rejected.values())
-    reasons = "  " + ", ".join(f"{reason} {count}" for reason, count in sorted(one.rejected.items())) if rejected else ""
-    return f"{one.link:<16}{one.received:>14,}{one.stored:>14,}{rejected:>12,}{one.in_quarantine:>13,}{one.missing:>9,}{reasons}"
+    reasons = (
+        "  " + ", ".join(f"{reason} {count}" for reason, count in sorted(one.rejected.items())) if rejected else ""
+    )
+    counts = f"{one.received:>14,}{one.stored:>14,}{rejected:>12,}{one.in_quarantine:>13,}{one.missing:>9,}"
+    return f"{one.link:<16}{counts}{reasons}"
 
 
-async def _behind(data: Path, store: SqliteRecords) -> int:
-    """Messages after the account's position; 0 when the platform does not run (the log cannot be asked then)."""
+def _behind_or_stopped(data: Path, store: SqliteRecords) -> int:
     try:
-        client = await connect(run_settings.load(data.resolve()).log, "account")
-    except (Unavailable, InvalidSettings):
-        return 0
+        return asyncio.run(behind(run_settings.load(data), store))
+    except Unavailable:
+        return 0  # the platform does not run: nothing arrives, and the log cannot be asked
+
+
+async def behind(settings: run_settings.RunSettings, store: SqliteRecords) -> int:
+    """Messages on the log after the account's position; `Unavailable` when the platform does not run."""
+    client = await connect(settings.log, "account")
     try:
         return max(0, await NatsLog(client).last_seq() - store.position())
     finally:

@@ -6,6 +6,7 @@ import secrets
 import signal
 import time
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from haechi.app import settings as run_settings
 from haechi.app.city import check_overrides, link_settings
 from haechi.app.events import configure
 from haechi.app.parts import load_city, user_accounts
+from haechi.app.roles import run_role
 from haechi.app.settings import DrillClock, RunSettings
 from haechi.app.supervisor import Supervisor, free_port, require_free
 from haechi.core.errors import InvalidSettings
@@ -37,16 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_role(arguments: argparse.Namespace) -> int:
-    from haechi.app.roles import run_role  # noqa: PLC0415 - each role imports only what it needs: memory
-
     settings = run_settings.load(arguments.data.resolve())
-    if arguments.role == "gateway":
-        from haechi.app.gateway import run as body  # noqa: PLC0415
-    elif arguments.role == "pipeline":
-        from haechi.app.pipeline import run as body  # noqa: PLC0415
-    else:
-        from haechi.app.api import run as body  # noqa: PLC0415
-    return run_role(arguments.role, body, settings)
+    return run_role(arguments.role, import_module(f"haechi.app.{arguments.role}").run, settings)
 
 
 def make_settings(arguments: argparse.Namespace, city: City) -> RunSettings:

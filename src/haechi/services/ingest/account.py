@@ -1,6 +1,8 @@
-"""The account: what became of every sample, and the messages in quarantine. A projection of the log, read by `haechi account`.
+"""The account: what became of every sample, and the messages in quarantine. A projection of the log, read by
+`haechi account`.
 
-Three counts from three places must agree: what the doors received (tallies), the rows that are on the log (counted here,
+Three counts from three places must agree: what the doors received (tallies), the rows that are on the log (counted
+here,
 row by row), and what lies in quarantine (summed from the entries themselves).
 """
 
@@ -82,9 +84,9 @@ class _Book:
         for entry in frame.quarantined:
             self._entries[entry.id] = _document(entry)
         for id in frame.resolved:
-            entry = self._entries.get(id) or self._store.get("quarantine", id)
-            if entry is not None:
-                self._entries[id] = {**entry, "state": "replayed", "replayed_at": self._now}
+            known = self._entries.get(id) or self._store.get("quarantine", id)
+            if known is not None:
+                self._entries[id] = {**known, "state": "replayed", "replayed_at": self._now}
 
     @staticmethod
     def _enter_tally(account: dict[str, Any], tally: Tally) -> None:
@@ -97,7 +99,13 @@ class _Book:
     def _account(self, link: str) -> dict[str, Any]:
         if link not in self._accounts:
             known = self._store.get("accounts", link)
-            self._accounts[link] = known or {"received": 0, "stored": 0, "quarantined": 0, "replayed": 0, "rejected": {}}
+            self._accounts[link] = known or {
+                "received": 0,
+                "stored": 0,
+                "quarantined": 0,
+                "replayed": 0,
+                "rejected": {},
+            }
         return self._accounts[link]
 
     def changes(self) -> list[Change]:

@@ -1,4 +1,5 @@
-"""Turns gathered messages into one log frame: rows, quarantined messages and the account of both. Used by intake and replay."""
+"""Turns gathered messages into one log frame: rows, quarantined messages and the account of both. Used by intake
+and replay."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence

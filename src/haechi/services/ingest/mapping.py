@@ -1,6 +1,8 @@
-"""One link's samples to observations: resolves entity and attribute once per (device, channel, field), then checks values.
+"""One link's samples to observations: resolves entity and attribute once per (device, channel, field), then checks
+values.
 
-The hot path of ingest: what can be known beforehand is kept in `Target`, so that an observation costs one dictionary look-up.
+The hot path of ingest: what can be known beforehand is kept in `Target`, so that an observation costs one
+dictionary look-up.
 """
 
 import math
@@ -63,7 +65,8 @@ class Mapper:
         return list(self._plan.codec.decode(message))
 
     def row(self, sample: Sample, message: Message) -> Row | None:
-        """The observation a sample becomes; None when the link ignores that field; `InvalidData` with the cause otherwise."""
+        """The observation a sample becomes; None when the link ignores that field; `InvalidData` with the cause
+        otherwise."""
         device = sample.device or message.device
         channel = message.channel if sample.channel is None else sample.channel
         key = (device, channel, sample.field, sample.unit)
@@ -87,7 +90,9 @@ class Mapper:
             quality |= Quality.CLOCK_SKEW
         elif observed_at < OLDEST:
             raise InvalidData(f"{sample.field}: observed before 1990; the device's clock was never set", "bad_time")
-        return Row(target.entity, target.attribute, observed_at, message.received_at, value, text, target.unit, int(quality))
+        return Row(
+            target.entity, target.attribute, observed_at, message.received_at, value, text, target.unit, int(quality)
+        )
 
     def _resolve(self, device: str, channel: str, field: str, unit: str | None) -> Target | None:
         plan = self._plan
@@ -97,14 +102,17 @@ class Mapper:
             return _target(entity, FieldRule(field, field), Attribute(datatype="json"), None)
         if entity is None:
             raise InvalidData(
-                f"no entity for device {device!r} channel {channel!r} on link {plan.link!r}; add a row to devices.csv", "unknown_device"
+                f"no entity for device {device!r} channel {channel!r} on link {plan.link!r}; add a row to devices.csv",
+                "unknown_device",
             )
         type_name = plan.types.get(entity, "")
         rules = [one for one in self._rules.get(field, ()) if not one.types or type_name in one.types]
         if not rules:
             if plan.ignore_unmapped:
                 return None
-            raise InvalidData(f"link {plan.link!r} maps no field {field!r} for {type_name or entity}; add a [[map]]", "unmapped_field")
+            raise InvalidData(
+                f"link {plan.link!r} maps no field {field!r} for {type_name or entity}; add a [[map]]", "unmapped_field"
+            )
         rule = rules[0]
         known = plan.attributes.get((type_name, rule.attribute), Attribute(unit=unit or rule.unit))
         return _target(entity, rule, known, unit)
@@ -112,7 +120,9 @@ class Mapper:
 
 def _target(entity: str, rule: FieldRule, known: Attribute, unit: str | None) -> Target:
     sent = unit or rule.unit or known.unit
-    factor, offset = (1.0, 0.0) if sent == known.unit or known.unit is None else units.factor_offset(str(sent), known.unit)
+    factor, offset = (
+        (1.0, 0.0) if sent == known.unit or known.unit is None else units.factor_offset(str(sent), known.unit)
+    )
     low = -math.inf if known.low is None else known.low
     high = math.inf if known.high is None else known.high
     return Target(entity, rule.attribute, known.unit or sent, _READERS[known.datatype], factor, offset, low, high)

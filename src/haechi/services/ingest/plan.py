@@ -1,4 +1,5 @@
-"""What ingest knows of one link: whose samples come in, what they mean and what is plausible. Made from the city by `app.py`."""
+"""What ingest knows of one link: whose samples come in, what they mean and what is plausible. Made from the city by
+`app.py`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

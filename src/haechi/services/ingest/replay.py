@@ -1,4 +1,5 @@
-"""Brings quarantined messages back once the mapping is mended. Used by `haechi quarantine replay` and the console face."""
+"""Brings quarantined messages back once the mapping is mended. Used by `haechi quarantine replay` and the console
+face."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ def held(store: RecordStore, link: str | None = None, limit: int = PAGE) -> list
 async def replay(log: Log, mappers: Mapping[str, Mapper], entries: Sequence[Mapping[str, Any]]) -> Replayed:
     """Maps the entries again and appends what is understood now.
 
-    A message comes back whole or not at all: one with a sample that still fails stays as it is. The append is named after
+    A message comes back whole or not at all: one with a sample that still fails stays as it is. The append is named
+    after
     the entry, so that two replays at once store it once.
     """
     replayed = seq = 0

@@ -1,4 +1,5 @@
-"""How far the projections of another process have come: faces wait here to read their own writes and for answers to commands."""
+"""How far the projections of another process have come: faces wait here to read their own writes and for answers to
+commands."""
 
 import asyncio
 import uuid
@@ -38,7 +39,8 @@ class Progress:
             self._moved.notify_all()
 
     async def wait(self, names: tuple[str, ...], seq: int) -> None:
-        """Returns when all of `names` have applied `seq`; `Unavailable` after ten seconds (the write itself is durable)."""
+        """Returns when all of `names` have applied `seq`; `Unavailable` after ten seconds (the write itself is
+        durable)."""
 
         def there() -> bool:
             return all(self._applied.get(one, 0) >= seq for one in names)

@@ -1,4 +1,5 @@
-"""Feeds projections from the log: each at its own pace, in a thread of its own, after those it depends on. Used by the pipeline role."""
+"""Feeds projections from the log: each at its own pace, in a thread of its own, after those it depends on. Used by
+the pipeline role."""
 
 import asyncio
 import math
@@ -59,7 +60,9 @@ class Runner:
             ticking.cancel()
             await asyncio.gather(following, ticking, return_exceptions=True)
 
-    async def _follow(self, projection: Projection, worker: "_Worker", batches: AsyncIterator[Sequence[Record]]) -> None:
+    async def _follow(
+        self, projection: Projection, worker: "_Worker", batches: AsyncIterator[Sequence[Record]]
+    ) -> None:
         async for records in batches:
             await self._wait_for(projection.after, records[-1].seq)
             mine = [one for one in records if one.subject in projection.subjects]
@@ -94,7 +97,9 @@ class _Worker:
         self._projection, self._thread = projection, thread
 
     async def apply(self, records: Sequence[Record], clock: Clock) -> Sequence[Notice]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.apply, records, clock.now())
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._projection.apply, records, clock.now()
+        )
 
     async def tick(self, clock: Clock) -> Sequence[Notice]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.tick, clock.now())

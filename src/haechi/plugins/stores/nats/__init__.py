@@ -1,1 +1,2 @@
-"""The log and the bus on NATS: `server` runs nats-server as a child, `log` is the JetStream stream, `bus` the notices."""
+"""The log and the bus on NATS: `server` runs nats-server as a child, `log` is the JetStream stream, `bus` the
+notices."""

@@ -12,7 +12,15 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StorageType, StoreCompression, StreamConfig
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    StorageType,
+    StoreCompression,
+    StreamConfig,
+)
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
@@ -50,7 +58,7 @@ async def connect(address: Address, name: str) -> Client:
             token=address.token,
             name=name,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,
+            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # a float works and is needed
             disconnected_cb=lost,
             reconnected_cb=back,
             error_cb=failed,
@@ -97,7 +105,9 @@ class NatsLog:
         problem: Exception | None = None
         for attempt in range(APPEND_TRIES):
             try:
-                ack = await self._stream.publish(PREFIX + subject, payload, headers={"Nats-Msg-Id": dedupe_id}, timeout=5)
+                ack = await self._stream.publish(
+                    PREFIX + subject, payload, headers={"Nats-Msg-Id": dedupe_id}, timeout=5
+                )
             except (nats.errors.Error, JetStreamError, OSError) as error:
                 problem = error
                 await asyncio.sleep(0.1 * 2**attempt)
@@ -166,7 +176,9 @@ class NatsBus:
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the bus does not answer: {error}") from error
 
-    async def listen(self, pattern: str, heard: Callable[[str, bytes], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    async def listen(
+        self, pattern: str, heard: Callable[[str, bytes], Awaitable[None]]
+    ) -> Callable[[], Awaitable[None]]:
         async def forward(message: Msg) -> None:
             await heard(message.subject, message.data)
 

