@@ -1,0 +1,52 @@
+"""Regular expressions from outside, matched in linear time. Used by entity stores (`id_pattern`) and the NGSI-LD face.
+
+Python's own engine can take hours on a hostile pattern, so every pattern must be one RE2 accepts (POSIX extended syntax
+is); Python runs only those that cannot backtrack far.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from haechi.core.errors import InvalidData
+
+LONGEST = 512
+_NOT_PLAIN = re.compile(r"\\|\(\?|\[\[|\)\s*[*+?{]")  # where Python and RE2 differ, or where repetition nests
+_QUANTIFIER = re.compile(r"[*+?{]")
+_SHORT = 1000  # characters: one quantifier over so many cannot take long
+
+
+def matching(pattern: str, texts: Sequence[str]) -> list[bool]:
+    """For each text, whether the pattern is found in it (anchor with ^ and $); `InvalidData` when it is none."""
+    if len(pattern) > LONGEST:
+        raise InvalidData(f"the pattern has {len(pattern)} characters, more than {LONGEST}; shorten it", "bad_pattern")
+    try:
+        found = pc.match_substring_regex(pa.array(texts, pa.string()), pattern=pattern)
+    except pa.ArrowInvalid as error:
+        raise InvalidData(
+            f"{pattern!r} is not a regular expression in RE2 syntax (no look-around, no back-references): {error}",
+            "bad_pattern",
+        ) from error
+    answers: list[bool] = found.to_pylist()
+    return answers
+
+
+def compile_pattern(pattern: str) -> Callable[[str], bool]:
+    """A test for one text; `InvalidData` when the pattern is none."""
+    matching(pattern, [""])
+    if _NOT_PLAIN.search(pattern) or len(_QUANTIFIER.findall(pattern)) > 1:
+        return lambda text: matching(pattern, [text])[0]
+    return _quick(pattern)
+
+
+def _quick(pattern: str) -> Callable[[str], bool]:
+    plain = re.compile(pattern)
+
+    def test(text: str) -> bool:
+        if len(text) > _SHORT or "\n" in text:
+            return matching(pattern, [text])[0]
+        return plain.search(text) is not None
+
+    return test

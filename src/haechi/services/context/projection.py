@@ -1,0 +1,181 @@
+"""The live model as a projection of the log: applies observations and commands in order. Run by the pipeline.
+
+An observation on `obs` moves its attribute forward; on `entity` only the commands count here, because the observations
+beside them are what the same commands mean to history and watch.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import groupby
+
+import orjson
+import structlog
+
+from haechi.core import entity as stored
+from haechi.core import frame as frames
+from haechi.core.entity import Entity
+from haechi.core.errors import HaechiError, InvalidData, NotFound
+from haechi.core.frame import EntityCommand, Frame
+from haechi.core.urn import type_of
+from haechi.ports import EntityStore, Notice, Record
+from haechi.services.context import changes
+from haechi.services.context.newest import newest
+
+_log = structlog.get_logger(__name__)
+
+
+class ContextProjection:
+    """Keeps up to `cached` decoded entities (about 4 kB each) so that busy ones are not read and decoded again."""
+
+    name = "context"
+    subjects = frozenset({"obs", "entity"})
+    after: tuple[str, ...] = ()
+
+    def __init__(self, store: EntityStore, cached: int = 16_384) -> None:
+        self._store = store
+        self._cached = cached
+        self._entities: dict[str, Entity | None] = {}  # None: known to be absent; least recently used first
+        self._touched: set[str] = set()
+        self._nameless = 0
+
+    def position(self) -> int:
+        return self._store.position()
+
+    def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        """Raises `InvalidData` when a record is no frame of this version: somebody has to look, nothing is skipped."""
+        if not records:
+            return ()
+        try:
+            notices = self._run(records)
+            puts = {id: None if one is None else orjson.dumps(one) for id, one in self._changed()}
+            self._store.apply(puts, records[-1].seq)
+        except BaseException:
+            self._entities.clear()  # changed, but not durable
+            raise
+        finally:
+            self._touched.clear()
+        self._evict()
+        return notices
+
+    def tick(self, now: datetime) -> Sequence[Notice]:
+        return ()
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _run(self, records: Sequence[Record]) -> list[Notice]:
+        notices: list[Notice] = []
+        decoded = [(record, frames.decode(record.payload)) for record in records]
+        for subject, run in groupby(decoded, key=lambda one: one[0].subject):
+            some = list(run)
+            if subject == "obs":
+                self._observe([frame for _, frame in some], some[-1][0].stored_at)
+            else:
+                notices += self._command(
+                    [(command, record.stored_at) for record, frame in some for command in frame.commands]
+                )
+        return notices
+
+    def _changed(self) -> Iterable[tuple[str, Entity | None]]:
+        return ((id, self._entities[id]) for id in self._touched)
+
+    # --- observations ---
+
+    def _observe(self, run: Sequence[Frame], at: int) -> None:
+        batches = [frame.observations for frame in run if frame.observations.num_rows]
+        if not batches:
+            return
+        rows = newest(batches)
+        self._fetch(dict.fromkeys(rows.entity))
+        observe, touched = changes.observe, self._touched
+        id, entity = "", None
+        for row, owner in enumerate(rows.entity):
+            if owner != id:
+                id, entity = owner, self._entity_for(owner, at)
+            seen = (rows.content[row], rows.observed_at[row], rows.unit[row], rows.quality[row])
+            if entity is not None and observe(entity, rows.attribute[row], seen, at):
+                touched.add(id)
+
+    def _entity_for(self, id: str, at: int) -> Entity | None:
+        entity = self._entities[id]
+        if entity is not None:
+            return entity
+        type_name = type_of(id)
+        if type_name is None:
+            self._nameless += 1
+            _log.warning("observation of an unknown entity whose name tells no type", entity=id, so_far=self._nameless)
+            return None
+        self._entities[id] = entity = stored.new(id, [type_name], at)
+        return entity
+
+    # --- commands ---
+
+    def _command(self, commands: Sequence[tuple[EntityCommand, int]]) -> list[Notice]:
+        self._fetch(dict.fromkeys(command.entity for command, _ in commands))
+        return [self._reply(command, stored_at) for command, stored_at in commands]
+
+    def _reply(self, command: EntityCommand, stored_at: int) -> Notice:
+        answer: dict[str, object] = {"ok": True, "result": {"entity": command.entity}}
+        try:
+            self._obey(command, command.at or stored_at)
+            self._touched.add(command.entity)
+        except HaechiError as error:
+            answer = {"ok": False, "error": type(error).__name__, "detail": str(error)}
+        return Notice(f"reply.{command.id}", orjson.dumps(answer))
+
+    def _obey(self, command: EntityCommand, at: int) -> None:
+        old = self._entities[command.entity]
+        if command.op == "delete":
+            _must_exist(old, command)
+            self._entities[command.entity] = None
+        elif command.op in {"upsert", "replace"}:
+            change = changes.upsert if command.op == "upsert" else changes.replace
+            self._entities[command.entity] = change(old, _body(command), at)
+        elif command.op == "merge":
+            changes.merge(_must_exist(old, command), _body(command), at)
+        elif command.op == "delete_attribute":
+            where = orjson.loads(command.body or b"{}")
+            if not changes.delete_attribute(_must_exist(old, command), command.attribute, where, at):
+                raise NotFound(f"{command.entity} has no such {command.attribute}; read the entity and decide again")
+        else:
+            raise InvalidData(
+                f"no operation {command.op!r} on entities; the writer is newer than this context", "bad_command"
+            )
+
+    # --- the working set ---
+
+    def _fetch(self, ids: Iterable[str]) -> None:
+        """All those entities into memory, the freshest at the end."""
+        known = self._entities
+        missing = []
+        for id in ids:
+            if id in known:
+                known[id] = known.pop(id)
+            else:
+                missing.append(id)
+        if missing:
+            found = self._store.load(missing)
+            for id in missing:
+                known[id] = orjson.loads(found[id]) if id in found else None
+
+    def _evict(self) -> None:
+        surplus = len(self._entities) - self._cached
+        for id in list(self._entities)[: max(surplus, 0)]:
+            del self._entities[id]
+
+
+def _must_exist(entity: Entity | None, command: EntityCommand) -> Entity:
+    if entity is None:
+        raise NotFound(f"no entity {command.entity}; create it first")
+    return entity
+
+
+def _body(command: EntityCommand) -> Entity:
+    try:
+        body: Entity = orjson.loads(command.body)
+        sound = body["id"] == command.entity and isinstance(body["attrs"], dict)
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise InvalidData(f"command {command.id} carries no stored entity: {error}", "bad_command") from error
+    if not sound:
+        raise InvalidData(f"command {command.id} carries another entity than {command.entity}", "bad_command")
+    return body
