@@ -1,0 +1,240 @@
+"""Runs rules over batches of observations, on the event, and completes running times through a heap. Used by the projection.
+
+An observation that no rule reads costs a set look-up in columns; one that a rule reads costs a dictionary look-up, the feed of
+its series and the closures of its watchers. Outcomes go to `sink(watcher, at, before)` in order.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from haechi.core.alarm import Level
+from haechi.core.times import SECOND
+from haechi.services.watch.bind import Arrivals
+from haechi.services.watch.described import Described, from_urn
+from haechi.services.watch.rules import Rule
+from haechi.services.watch.series import Series
+from haechi.services.watch.watcher import Watcher
+
+SETTLE_US = SECOND  # our clock completes a running time this much later: what is on its way decides first
+Sink = Callable[[Watcher, int, Level | None], None]
+Describe = Callable[[str], Described | None]
+Row = tuple[int, int, int, int, Any, int]  # series index, observed_at, received_at, seq, value, quality
+
+
+class Evaluator:
+    """All series that rules read, and all watchers, in memory."""
+
+    def __init__(self, rules: Sequence[Rule], describe: Describe, sink: Sink) -> None:
+        """`describe` is asked once per entity; `sink` hears of each change of a watcher."""
+        self.rules = sorted(rules, key=lambda one: not one.maintenance)  # doubts first: they gag the others
+        self.series: list[Series] = []
+        self.watchers: dict[tuple[str, str], Watcher] = {}
+        self.arrivals = Arrivals()
+        self.rows: list[Row] = []  # fed since `drain`
+        self.touched: set[Watcher] = set()  # changed since `drain`
+        self.dropped: set[tuple[str, str]] = set()  # forgotten since `drain`
+        self._describe, self._sink = describe, sink
+        self._keys: dict[tuple[str, str], Series | None] = {}
+        self._bound: dict[str, Described] = {}
+        self._names = pa.array(sorted({name for one in rules for name in one.attributes()}), pa.string())
+        self._dues: list[tuple[int, int, Watcher]] = []
+        self._silences: list[tuple[int, int, Watcher]] = []
+        self._pushed = 0
+
+    # --- observations ---
+
+    def feed(self, batch: pa.RecordBatch, seq: int) -> None:
+        """Evaluates the observations of one record, in order."""
+        mask = pc.is_in(batch.column("attribute"), value_set=self._names)
+        if not mask.true_count:
+            return
+        if mask.true_count < batch.num_rows:
+            batch = batch.filter(mask)
+        find, keys = self._find, self._keys
+        for entity, attribute, at, received, value, text, unit, quality in _columns(batch):
+            series = keys.get((entity, attribute), ...)
+            if series is ...:
+                series = find(entity, attribute)
+            if series is not None:
+                if series.unit is None:
+                    series.unit = unit
+                self._one(series, at, received, value if text is None else _content(text), quality, seq)
+
+    def _one(self, series: Series, at: int, received: int, value: Any, quality: int, seq: int) -> None:
+        for watcher in series.watchers:
+            if watcher.due is not None and watcher.due < at:
+                self._advance(watcher, at - 1)
+        self.rows.append((series.index, at, received, seq, value, quality))
+        if series.feed(at, received, value, quality, seq):
+            for watcher in series.watchers:
+                self._step(watcher, at)
+        else:
+            for watcher in series.watchers:
+                if watcher.binder.silences and watcher.level is not None:
+                    self._step(watcher, max(series.at, watcher.at))
+
+    def _step(self, watcher: Watcher, at: int) -> None:
+        before, hidden, due = watcher.level, watcher.suppressed, watcher.due
+        if watcher.step(at):
+            self.touched.add(watcher)
+            if watcher.level != before or watcher.suppressed != hidden:
+                self._note_doubt(watcher)
+                self._sink(watcher, watcher.at, before)
+        if watcher.due is not None and watcher.due != due:
+            self._push(self._dues, watcher.due, watcher)
+
+    def _note_doubt(self, watcher: Watcher) -> None:
+        if watcher.rule.maintenance:
+            doubts = watcher.series[watcher.rule.attribute].doubts
+            (doubts.discard if watcher.level is None else doubts.add)(watcher.rule.id)
+
+    def _advance(self, watcher: Watcher, until: int) -> None:
+        """Fires what falls due up to an instant, each at its own."""
+        while watcher.due is not None and watcher.due <= until:
+            self._step(watcher, watcher.due)
+
+    def _push(self, heap: list[tuple[int, int, Watcher]], due: int, watcher: Watcher) -> None:
+        self._pushed += 1
+        heapq.heappush(heap, (due, self._pushed, watcher))
+
+    # --- time ---
+
+    def tick(self, now: int) -> None:
+        """Completes what falls due because nothing arrived. `now` is our clock, microseconds."""
+        self.arrivals.now = max(now, self.arrivals.now)
+        while self._dues and self._dues[0][0] <= now - SETTLE_US:
+            due, _, watcher = heapq.heappop(self._dues)
+            if watcher.due == due and self._live(watcher):
+                self._advance(watcher, due)
+        while self._silences and self._silences[0][0] <= now:
+            _, _, watcher = heapq.heappop(self._silences)
+            if self._live(watcher):
+                self._listen_in(watcher, now)
+
+    def _listen_in(self, watcher: Watcher, now: int) -> None:
+        dues = [self.arrivals.silent_since(one) + span for one, span in watcher.binder.silences]
+        over = [one for one in dues if one <= now]
+        if over:
+            self._step(watcher, max(over))
+        later = [one for one in dues if one > now]
+        # silent already: looking again after the shortest span finds the next silence in time
+        again = min([*later, now + min(span for _, span in watcher.binder.silences)])
+        self._push(self._silences, again, watcher)
+
+    def listen_from(self, now: int) -> None:
+        """We listen since now: silence before it was ours, not the devices'."""
+        self.arrivals.floor = self.arrivals.now = now
+
+    def _live(self, watcher: Watcher) -> bool:
+        return self.watchers.get((watcher.rule.id, watcher.entity)) is watcher
+
+    # --- entities ---
+
+    def _find(self, entity: str, attribute: str) -> Series | None:
+        """The series when a rule reads it; the answer is kept."""
+        if entity not in self._bound:
+            self.bind(entity)
+        return self._keys.setdefault((entity, attribute), None)
+
+    def bind(self, entity: str) -> None:
+        """Makes the watchers of an entity for the rules that cover it."""
+        self._bound[entity] = known = self._describe(entity) or from_urn(entity)
+        for rule in self.rules:
+            if rule.scope.covers(entity, known.types, known.scope) and (rule.id, entity) not in self.watchers:
+                self._watch(rule, entity, known)
+
+    def _watch(self, rule: Rule, entity: str, known: Described) -> None:
+        watcher = Watcher(rule, entity, lambda name: self.series_of(entity, name), self.arrivals)
+        self.watchers[rule.id, entity] = watcher
+        for name, series in watcher.series.items():
+            series.watchers.append(watcher)
+            series.watchers.sort(key=lambda one: not one.rule.maintenance)
+            if (
+                name != rule.attribute
+                and series.at < 0
+                and isinstance(known.values.get(name), int | float | str | bool)
+            ):
+                content = known.values[name]
+                series.feed(0, 0, content if isinstance(content, str | bool) else float(content), 0, 0)
+        if watcher.binder.silences:
+            self._push(self._silences, self.arrivals.now, watcher)
+
+    def series_of(self, entity: str, attribute: str) -> Series:
+        """The series, made when it is not there."""
+        series = self._keys.get((entity, attribute))
+        if series is None:
+            series = self._keys[entity, attribute] = Series(len(self.series), entity, attribute)
+            self.series.append(series)
+        return series
+
+    def described(self, entity: str) -> Described:
+        """What is known of an entity that is watched."""
+        return self._bound.get(entity) or from_urn(entity)
+
+    def rebind(self, entity: str) -> list[Watcher]:
+        """The entity changed: binds it anew and returns the watchers whose rules no longer cover it, now gone."""
+        if self._bound.pop(entity, None) is None:
+            return []
+        for name in self._names.to_pylist():
+            if self._keys.get((entity, name), ...) is None:
+                del self._keys[entity, name]
+        self.bind(entity)
+        known = self._bound[entity]
+        gone = [one for one in self._of(entity) if not one.rule.scope.covers(entity, known.types, known.scope)]
+        for watcher in gone:
+            self.drop(watcher)
+        return gone
+
+    def _of(self, entity: str) -> Iterator[Watcher]:
+        found = (self.watchers.get((rule.id, entity)) for rule in self.rules)
+        return (one for one in found if one is not None)
+
+    def drop(self, watcher: Watcher) -> None:
+        """Forgets a watcher and its doubts."""
+        del self.watchers[watcher.rule.id, watcher.entity]
+        for series in watcher.series.values():
+            series.watchers.remove(watcher)
+            series.doubts.discard(watcher.rule.id)
+        self.touched.discard(watcher)
+        if watcher.saved:
+            self.dropped.add((watcher.rule.id, watcher.entity))
+
+    def forget(self, entity: str, attribute: str | None = None) -> tuple[list[Watcher], list[Series]]:
+        """An attribute, or all of an entity, was deleted: the watchers that are gone (new ones begin) and the series emptied."""
+        watchers = [one for one in self._of(entity) if attribute in {None, one.rule.attribute}]
+        names = [attribute] if attribute is not None else sorted({name for one in watchers for name in one.series})
+        emptied = [one for name in names if (one := self._keys.get((entity, name))) is not None]
+        for series in emptied:
+            series.forget()
+        for watcher in watchers:
+            self.drop(watcher)
+        if entity in self._bound:
+            self.bind(entity)
+        return watchers, emptied
+
+    def resume(self) -> None:
+        """After the state was loaded: doubts and running times as they were."""
+        for watcher in self.watchers.values():
+            if not watcher.saved:
+                watcher.settle()
+            self._note_doubt(watcher)
+            if watcher.due is not None:
+                self._push(self._dues, watcher.due, watcher)
+
+
+def _content(text: str) -> Any:
+    value = orjson.loads(text)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _columns(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    instants = [batch.column(name).cast(pa.int64()).to_pylist() for name in ("observed_at", "received_at")]
+    others = [batch.column(name).to_pylist() for name in ("value", "text", "unit", "quality")]
+    return zip(
+        batch.column("entity").to_pylist(), batch.column("attribute").to_pylist(), *instants, *others, strict=True
+    )

@@ -1,0 +1,104 @@
+"""What the evaluator remembers of one series (one attribute of one entity). Fed in log order; rebuilt from its checkpoint and
+journal after a restart, so `feed` depends on nothing but its arguments and what was fed before.
+"""
+
+from collections import deque
+from typing import Any
+
+from haechi.core.quality import Quality
+from haechi.core.times import DAY
+
+DOUBTFUL = int(Quality.OUT_OF_RANGE | Quality.DEVICE_DOUBT | Quality.STUCK)
+STALE_US = DAY  # received this long after it was observed: history, not a matter for people now
+SLICES = 64  # a rate window keeps about this many values: memory stays bounded whatever a device's pace is
+
+
+class Series:
+    """The newest observation, since when the value has not moved, and the values of the rate window."""
+
+    __slots__ = (
+        "at", "attribute", "doubts", "entity", "index", "moved_at", "moved_from", "quality", "received", "seq",
+        "unit", "value", "watchers", "window", "window_us", "epsilon",
+    )  # fmt: skip
+
+    def __init__(self, index: int, entity: str, attribute: str) -> None:
+        """`index` is its number in checkpoint and journal."""
+        self.index, self.entity, self.attribute = index, entity, attribute
+        self.value: Any = None
+        self.unit: str | None = None
+        self.at, self.received, self.seq, self.quality = -1, -1, 0, 0
+        self.moved_from: Any = None
+        self.moved_at = -1
+        self.epsilon = 0.0  # of the stuck condition that watches it
+        self.window: deque[tuple[int, float]] = deque()
+        self.window_us = 0  # longest rate window that watches it, 0: none
+        self.doubts: set[str] = set()  # maintenance rules that say this sensor is not to be believed
+        self.watchers: list[Any] = []
+
+    def feed(self, at: int, received: int, value: Any, quality: int, seq: int) -> bool:
+        """Takes one observation; False when it is late or stale: something arrived, but the newest value stays."""
+        if received > self.received:
+            self.received = received
+        self.seq = seq
+        if at < self.at or received - at > STALE_US:
+            return False
+        if self.moved_at < 0 or self._moved(value):
+            self.moved_from, self.moved_at = value, at
+        self.at, self.value, self.quality = at, value, quality
+        if self.window_us and not quality & DOUBTFUL and value.__class__ is float:
+            self._slide(at, value)
+        return True
+
+    def _moved(self, value: Any) -> bool:
+        old = self.moved_from
+        if value.__class__ is float and old.__class__ is float:
+            return bool(abs(value - old) > self.epsilon)
+        return bool(value != old)
+
+    def _slide(self, at: int, value: float) -> None:
+        window = self.window
+        if not window or at - window[-1][0] >= self.window_us // SLICES:
+            window.append((at, value))
+        while window[0][0] < at - self.window_us:
+            window.popleft()
+
+    def slope(self, window_us: int, per_us: int) -> float | None:
+        """Change per `per_us` over the window; None when observations cover less than half of it."""
+        start = self.at - window_us
+        for at, value in self.window:
+            if at >= start:
+                span = self.at - at
+                return (self.value - value) * per_us / span if span * 2 >= window_us else None
+        return None
+
+    def known(self, mask: int, heeds: bool) -> bool:
+        """Whether the newest value may be believed: none of these quality flags and, if it heeds them, no doubts."""
+        return self.at >= 0 and not self.quality & mask and not (heeds and self.doubts)
+
+    def dump(self) -> list[Any]:
+        """Everything `load` needs, as JSON."""
+        return [
+            self.entity, self.attribute, self.value, self.unit, self.at, self.received, self.seq, self.quality,
+            self.moved_from, self.moved_at, [list(one) for one in self.window],
+        ]  # fmt: skip
+
+    def load(self, dumped: list[Any]) -> None:
+        """Takes the state out of a checkpoint."""
+        (
+            _,
+            _,
+            self.value,
+            self.unit,
+            self.at,
+            self.received,
+            self.seq,
+            self.quality,
+            self.moved_from,
+            self.moved_at,
+        ) = dumped[:10]
+        self.window = deque((at, value) for at, value in dumped[10])
+
+    def forget(self) -> None:
+        """The attribute was deleted: nothing is known any more."""
+        self.value, self.at, self.moved_from, self.moved_at, self.quality = None, -1, None, -1, 0
+        self.window.clear()
