@@ -1,0 +1,51 @@
+"""The newest row of each series at an instant: newest day first, further back only for what was not found. Used by `answer`."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from haechi.core.times import DAY
+from haechi.plugins.stores.iceberg.engine import Engine, Sql
+from haechi.plugins.stores.iceberg.plan import FileSet
+from haechi.plugins.stores.iceberg.rows import ANSWER, READ, effective, in_time, shaped
+from haechi.ports import SeriesQuery
+
+
+def latest(
+    engine: Engine, files: FileSet, tail: pa.Table, series: tuple[Sequence[str], Sequence[str]], at: int
+) -> pa.Table:
+    """One row per series that has one at or before `at`, in columns `rows.ANSWER`, by entity and attribute."""
+    pending = set(product(*series))
+    found: list[pa.Table] = []
+    end, days = at + 1, 1
+    while pending:
+        entities = sorted({entity for entity, _ in pending})
+        newest = _newest(files, tail, entities, end)
+        if newest is None:
+            break
+        start = (newest // DAY - days + 1) * DAY
+        rows = _last_rows(engine, files, tail, SeriesQuery(tuple(entities), tuple(series[1]), start, end))
+        keys = list(zip(rows.column("entity").to_pylist(), rows.column("attribute").to_pylist(), strict=True))
+        found.append(rows.filter(pa.array([key in pending for key in keys], pa.bool_())))
+        pending.difference_update(keys)
+        end, days = start, days * 2
+    if not found:
+        return ANSWER.empty_table()
+    return pa.concat_tables(found).sort_by([("entity", "ascending"), ("attribute", "ascending")])
+
+
+def _newest(files: FileSet, tail: pa.Table, entities: Sequence[str], end: int) -> int | None:
+    """An instant before `end` no row of these entities is later than; None when there is no row."""
+    bounds = [min(one.last_at, end - 1) for one in files.within(-(1 << 62), end, entities)]
+    instants = tail.column("observed_at").cast(pa.int64())
+    last = pc.max(instants.filter(pc.less(instants, end))).as_py()
+    return max([*bounds, *([] if last is None else [last])], default=None)
+
+
+def _last_rows(engine: Engine, files: FileSet, tail: pa.Table, query: SeriesQuery) -> pa.Table:
+    where = in_time(query, query.start, query.end)
+    rows = effective(files.within(query.start, query.end, query.entities), tail, READ, where)
+    last = "QUALIFY row_number() OVER (PARTITION BY entity, attribute ORDER BY observed_at DESC) = 1"
+    return shaped(engine.ask(Sql(f"SELECT {READ} FROM ({rows.text}) {last}", rows.values), {"tail": tail}))

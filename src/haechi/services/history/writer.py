@@ -1,0 +1,83 @@
+"""The projection that writes history: gathers what the log brings and commits it every few seconds with its position.
+
+Run by the pipeline role. The log is its write-ahead log: what was gathered and not yet committed is fed again after a restart.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import orjson
+import pyarrow as pa
+import structlog
+
+from haechi.ports import HistoryStore, Notice, Record
+from haechi.services.history import rows
+
+log = structlog.get_logger(__name__)
+
+
+class HistoryWriter:
+    """A `Projection`. `flush_s` bounds how long a reader's tail grows, `flush_rows` how much memory gathering takes."""
+
+    name = "history"
+    subjects = frozenset({"obs", "entity"})
+    after: tuple[str, ...] = ()
+
+    def __init__(self, store: HistoryStore, *, flush_s: float = 20.0, flush_rows: int = 200_000) -> None:
+        self._store = store
+        self._flush_s = flush_s
+        self._flush_rows = flush_rows
+        self._gathered: list[pa.RecordBatch] = []
+        self._count = 0
+        self._seen = store.position()
+        self._since: datetime | None = None  # when the oldest record not yet committed was gathered
+
+    def position(self) -> int:
+        """Seq of the last record whose rows are in committed files."""
+        return self._store.position()
+
+    def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        """Gathers; commits when `flush_rows` are there. `Unavailable` (disk full): nothing is lost, the next call tries again.
+
+        Records passed again after such an error are known by their seq and gathered once.
+        """
+        fresh = [record for record in records if record.seq > self._seen]
+        if fresh:
+            self._gather(fresh, now)
+        return self._flush() if self._count >= self._flush_rows or self._is_old(now) else ()
+
+    def tick(self, now: datetime) -> Sequence[Notice]:
+        """Commits what is older than `flush_s`; otherwise one bounded step of upkeep."""
+        if self._is_old(now):
+            return self._flush()
+        if self._store.maintain(now):
+            return (self._notice(),)
+        return ()
+
+    def flush(self) -> Sequence[Notice]:
+        """Commits what is gathered now (before a stop, in tests)."""
+        return self._flush() if self._since is not None else ()
+
+    def close(self) -> None:
+        """Releases the table; what was gathered comes again from the log."""
+        self._store.close()
+
+    def _gather(self, fresh: Sequence[Record], now: datetime) -> None:
+        taken = rows.of_records(fresh)
+        if taken.unreadable:
+            log.error("history.unreadable", seqs=taken.unreadable, hint="frames of another version: see haechi account")
+        self._gathered += taken.batches
+        self._count += taken.count
+        self._seen = fresh[-1].seq
+        self._since = self._since or now
+
+    def _is_old(self, now: datetime) -> bool:
+        return self._since is not None and (now - self._since).total_seconds() >= self._flush_s
+
+    def _flush(self) -> Sequence[Notice]:
+        self._store.append(rows.to_table(self._gathered), self._seen)
+        self._gathered, self._count, self._since = [], 0, None
+        return (self._notice(),)
+
+    def _notice(self) -> Notice:
+        return Notice("history.committed", orjson.dumps({"seq": self._store.position()}))
