@@ -1,4 +1,4 @@
-"""Keeps the live hub going: its beat, alarms and incidents from the bus, counts when they change. Started by `app.py`."""
+"""Keeps the live hub going: its beat, notices from the bus, counts when they change. Started by `app.py`."""
 
 import asyncio
 import contextlib
