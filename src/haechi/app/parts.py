@@ -1,18 +1,28 @@
 """The stores and registries of a run, opened. Used by the roles and by commands that look into a data folder."""
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+
+import orjson
 
 from haechi import registry
 from haechi.app.city import domain_folders
 from haechi.app.clock import clock_of
 from haechi.app.settings import RunSettings
+from haechi.plugins.stores.iceberg.settings import HistorySettings
+from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
+from haechi.ports import EntityStore, HistoryFiles, HistoryStore, RecordStore
 from haechi.services.cities.city import Around
 from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
 from haechi.services.ingest import account
+from haechi.services import watch
 from haechi.services.users import accounts, devices
+from haechi.services.watch.described import Described, from_document, from_urn
+from haechi.services.watch.parse import city_rules
+from haechi.services.watch.rules import Rule
 
 
 def around() -> Around:
@@ -45,3 +55,48 @@ def user_accounts(settings: RunSettings) -> accounts.Accounts:
     """People and their sessions; written by the api role and `haechi user`."""
     store = SqliteRecords(settings.folder / "users.db", accounts.COLLECTIONS)
     return accounts.Accounts(store, clock_of(None), lambda: secrets.token_urlsafe(32))
+
+
+def entity_store(settings: RunSettings, *, read_only: bool = False) -> EntityStore:
+    """The live model; written by the pipeline alone."""
+    return SqliteEntities(settings.folder / "context.db", read_only=read_only)
+
+
+def history_settings(settings: RunSettings) -> HistorySettings:
+    """What a run says of history."""
+    return HistorySettings(retention_days=settings.retention_days, synced=settings.durability == "disk")
+
+
+def history_store(settings: RunSettings) -> HistoryStore:
+    """The table of history, for its one writer."""
+    from haechi.plugins.stores.iceberg.store import IcebergStore  # noqa: PLC0415 - pyiceberg is heavy: the writer alone
+
+    return IcebergStore(settings.folder / "history", history_settings(settings))
+
+
+def history_files(settings: RunSettings) -> HistoryFiles:
+    """The committed files of history, for any number of readers."""
+    from haechi.plugins.stores.iceberg.reader import IcebergFiles  # noqa: PLC0415 - the gateway does without DuckDB
+
+    return IcebergFiles(settings.folder / "history", history_settings(settings))
+
+
+def alarm_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:
+    """Alarms, their transitions and what rules remember; written by the pipeline alone."""
+    return SqliteRecords(settings.folder / "watch.db", watch.COLLECTIONS, read_only=read_only)
+
+
+def load_rules(city: City) -> list[Rule]:
+    """The rules in force: those of the domains, then the city's own."""
+    folders = [(domain.folder / "rules", domain.id) for domain in city.domains.values()]
+    return city_rules([*folders, (city.folder / "rules", "")], city.time_zone)
+
+
+def describe(store: EntityStore) -> Callable[[str], Described]:
+    """What watch asks about an entity, from the live model."""
+
+    def described(entity: str) -> Described:
+        document = store.load([entity]).get(entity)
+        return from_urn(entity) if document is None else from_document(orjson.loads(document))
+
+    return described

@@ -1,0 +1,216 @@
+"""The api role: every HTTP face over read-only stores, a history tail of its own, and the log for writes."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
+
+from haechi.app import parts
+from haechi.app.clock import clock_of
+from haechi.app.health import Health
+from haechi.app.readers import Account, Alarms, Incidents, playbook_shown, rule_shown
+from haechi.app.settings import RunSettings
+from haechi.core.frame import Frame, decode, encode
+from haechi.core.times import to_us
+from haechi.faces.console.feed import Feed
+from haechi.faces.console.live import LiveHub
+from haechi.faces.console.routes import files
+from haechi.faces.console.routes import routes as console_routes
+from haechi.faces.console.services import ConsoleServices
+from haechi.faces.guard import Guard, SecurityHeaders
+from haechi.faces.ngsi_ld.routes import NgsiServices
+from haechi.faces.ngsi_ld.routes import routes as ngsi_routes
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
+from haechi.ports import Clock, EntityStore
+from haechi.services.cities.model import City, type_of
+from haechi.services.history.reader import HistoryTail
+from haechi.services.stream.progress import Commands, Progress
+
+PUBLIC = frozenset({("POST", "/api/login"), ("GET", "/health")})
+REFRESH_S = 5.0  # a lost notice of a commit costs at most this long a tail in memory
+
+_events = structlog.get_logger("api")
+_OBSERVED = frozenset({"obs", "entity"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What the parts of the api role share."""
+
+    settings: RunSettings
+    city: City
+    clock: Clock
+    log: NatsLog
+    bus: NatsBus
+    progress: Progress
+    entities: EntityStore
+    history: HistoryTail
+    hub: LiveHub
+
+
+async def run(settings: RunSettings, ready: asyncio.Event) -> None:
+    """Serves until cancelled."""
+    client = await connect(settings.log, "api")
+    core = await _core(settings, NatsLog(client), NatsBus(client))
+    server = uvicorn.Server(_config(settings, _application(core)))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_follow(core))
+            group.create_task(_refresh(core))
+            group.create_task(_serve(server))
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.02)
+            ready.set()
+    finally:
+        server.should_exit = True
+        core.history.close()
+        core.entities.close()
+        await close(client)
+
+
+async def _core(settings: RunSettings, log: NatsLog, bus: NatsBus) -> _Core:
+    city = parts.load_city(Path(settings.city))
+    clock = clock_of(settings.drill)
+    await log.open()
+    progress = Progress(bus)
+    await progress.start()
+    hub = LiveHub(_domain_of(city), lambda: to_us(clock.now()))
+    entities = parts.entity_store(settings, read_only=True)
+    history = HistoryTail(parts.history_files(settings))
+    return _Core(settings, city, clock, log, bus, progress, entities, history, hub)
+
+
+def _domain_of(city: City) -> "_DomainOf":
+    return _DomainOf({kind.id: kind.domain for kind in city.types.values()})
+
+
+class _DomainOf:
+    """Domain of an entity by the type in its URN; empty when the city does not know it."""
+
+    def __init__(self, domains: dict[str, str]) -> None:
+        self._domains = domains
+
+    def __call__(self, entity: str) -> str:
+        return self._domains.get(type_of(entity), "")
+
+
+async def _follow(core: _Core) -> None:
+    """Feeds the history tail and the live hub with each record as it is stored."""
+    live_from = await core.log.last_seq()
+    async for records in core.log.read(core.history.start_after(), _OBSERVED):
+        await asyncio.to_thread(core.history.absorb, records)
+        await core.progress.advance("tail", records[-1].seq)
+        for record in records:
+            if record.seq > live_from:
+                core.hub.feed(decode(record.payload).observations, record.seq)
+
+
+async def _refresh(core: _Core) -> None:
+    """Takes over what the writer committed, when it says so and now and then without."""
+    committed = asyncio.Event()
+
+    async def heard(subject: str, payload: bytes) -> None:
+        committed.set()
+
+    await core.bus.listen("history.committed", heard)
+    while True:
+        try:
+            await asyncio.wait_for(committed.wait(), REFRESH_S)
+        except TimeoutError:
+            pass
+        committed.clear()
+        await asyncio.to_thread(core.history.refresh)
+
+
+async def _serve(server: uvicorn.Server) -> None:
+    # The role handles signals itself: uvicorn would end the process in the middle of its own shutdown.
+    server.capture_signals = _no_signals  # type: ignore[method-assign]
+    try:
+        await server.serve()
+    except asyncio.CancelledError:
+        await server.shutdown()
+        raise
+
+
+@asynccontextmanager
+async def _no_signals() -> AsyncIterator[None]:
+    yield
+
+
+def _config(settings: RunSettings, application: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,  # type: ignore[arg-type]
+        host=settings.http_host,
+        port=settings.http_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        ws_max_size=65_536,
+        ws_ping_interval=20,
+    )
+
+
+def _application(core: _Core) -> object:
+    console, feed = _console(core)
+    ngsi = NgsiServices(core.entities, _Writer(core), core.clock)
+    routes: list[BaseRoute] = [*console_routes(console), Mount("/ngsi-ld/v1", routes=ngsi_routes(ngsi)), *files()]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(feed.running())
+            yield
+
+    inner = Starlette(routes=routes, lifespan=lifespan)
+    return SecurityHeaders(Guard(inner, console.accounts.who, is_public))
+
+
+def is_public(method: str, path: str) -> bool:
+    """What needs no login: the login itself, health, and the console's own files (never anything below an API)."""
+    apis = ("/api/", "/ngsi-ld/", "/sta/", "/open311/", "/cap", "/metrics", "/docs")
+    return (method, path) in PUBLIC or (method in {"GET", "HEAD"} and not path.startswith(apis))
+
+
+def _console(core: _Core) -> tuple[ConsoleServices, Feed]:
+    settings, city = core.settings, core.city
+    alarms = Alarms(parts.alarm_store(settings, read_only=True), parts.incident_store(settings, read_only=True))
+    rules = {one.id: one for one in parts.load_rules(city)}
+    playbooks = parts.load_playbooks(city)
+    health = Health(core.log, core.progress, time.monotonic)
+    services = ConsoleServices(
+        city=city,
+        clock=core.clock,
+        accounts=parts.user_accounts(settings),
+        hub=core.hub,
+        entities=core.entities,
+        alarms=alarms,
+        incidents=Incidents(parts.incident_store(settings, read_only=True)),
+        history=core.history,
+        account=Account(settings, city, core.log, health, core.progress),
+        playbook=lambda id: playbook_shown(playbooks.get(id)),
+        rule=lambda id: rule_shown(rules.get(id)),
+        command=Commands(core.log, core.progress),
+        health=health,
+        new_id=lambda: uuid.uuid4().hex,
+    )
+    return services, Feed(core.hub, core.bus, core.clock, alarms.counts)
+
+
+class _Writer:
+    """Appends a frame of the NGSI-LD face and waits until reads see it."""
+
+    def __init__(self, core: _Core) -> None:
+        self._core = core
+
+    async def __call__(self, frame: Frame) -> None:
+        seq = await self._core.log.append("entity", encode(frame), uuid.uuid4().hex)
+        await self._core.progress.wait(("context", "tail"), seq)

@@ -1,0 +1,88 @@
+"""The pipeline role: runs every projection of the log. The only process that writes context, history, alarms and incidents."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+import structlog
+
+from haechi.app.clock import clock_of
+from haechi.app.parts import (
+    account_store,
+    alarm_store,
+    describe,
+    entity_store,
+    history_store,
+    incident_store,
+    load_city,
+    load_playbooks,
+    load_rules,
+)
+from haechi.app.settings import RunSettings
+from haechi.core.frame import Frame, encode
+from haechi.core.times import to_us
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
+from haechi.ports import Clock, Log, Projection
+from haechi.services.cities.model import City
+from haechi.services.cities.provision import commands
+from haechi.services.context.projection import ContextProjection
+from haechi.services.history.writer import HistoryWriter
+from haechi.services.ingest.account import AccountProjection
+from haechi.services.stream.runner import Runner
+from haechi.services.watch.projection import WatchProjection
+
+_events = structlog.get_logger("pipeline")
+
+
+async def run(settings: RunSettings, ready: asyncio.Event) -> None:
+    """Runs until cancelled; every projection stops between two transactions."""
+    city = load_city(Path(settings.city))
+    client = await connect(settings.log, "pipeline")
+    log, bus, clock = NatsLog(client), NatsBus(client), clock_of(settings.drill)
+    await log.open()
+    projections = _projections(settings, city)
+    await _mend_log(log, max(one.position() for one in projections))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Runner(log, bus, clock, projections).run())
+            await _provision(city, settings, log, clock)
+            ready.set()
+    finally:
+        for one in projections:
+            one.close()
+        await close(client)
+
+
+def _projections(settings: RunSettings, city: City) -> list[Projection]:
+    alarms, incidents = alarm_store(settings), incident_store(settings)
+    described = describe(entity_store(settings, read_only=True))
+    return [
+        ContextProjection(entity_store(settings)),
+        HistoryWriter(history_store(settings)),
+        AccountProjection(account_store(settings.folder, read_only=False)),
+        WatchProjection(alarms, load_rules(city), described, linked(incidents)),
+        IncidentProjection(incidents, alarms, load_playbooks(city)),
+    ]
+
+
+async def _mend_log(log: Log, position: int) -> None:
+    """After a power loss under `durability = "os"` the log may have forgotten its last second while positions have not.
+
+    Filler takes those numbers, so that no new message gets a number a projection believes it has seen.
+    """
+    missing = position - await log.last_seq()
+    if missing > 0:
+        _events.warning("log_forgot_messages", count=missing, cause="power loss under durability os, or a restored log")
+    for number in range(missing):
+        await log.append("filler", b"", f"filler-{position}-{number}")
+
+
+async def _provision(city: City, settings: RunSettings, log: Log, clock: Clock) -> None:
+    store = entity_store(settings, read_only=True)
+    changed = 0
+    for chunk in commands(city, store, to_us(clock.now())):
+        payload = encode(Frame(commands=tuple(chunk)))
+        await log.append("entity", payload, hashlib.sha256(payload).hexdigest())
+        changed += len(chunk)
+    store.close()
+    _events.info("city_provisioned", city=city.id, facilities=len(city.facilities), changed=changed)
