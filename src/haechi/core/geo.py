@@ -17,7 +17,7 @@ GEOMETRIES = frozenset((*_DEPTH, "GeometryCollection"))
 
 def is_geometry(value: object) -> bool:
     """Whether this looks like a GeoJSON geometry (RFC 7946, 3.1); `check` tells whether it is a sound one."""
-    if not isinstance(value, Mapping) or value.get("type") not in GEOMETRIES:
+    if not isinstance(value, Mapping) or str(value.get("type")) not in GEOMETRIES:
         return False
     return "coordinates" in value or "geometries" in value
 

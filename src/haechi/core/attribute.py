@@ -1,0 +1,278 @@
+"""Reads attributes in NGSI-LD's normalized, concise and simplified forms into stored instances (clause 4.5).
+
+Used by the NGSI-LD face for what clients send and by provisioning for a city's facilities. `expand` turns a client's
+term into the internal name; members of a later edition that we do not store are refused by name, never dropped.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from haechi.core import geo
+from haechi.core.entity import KINDS, NULL, Entity, Instance
+from haechi.core.errors import InvalidData
+from haechi.core.times import from_us, parse_iso
+from haechi.core.urn import is_uri
+
+Expand = Callable[[str], str]
+DEEPEST = 8  # levels of attributes of attributes
+_SYSTEM = frozenset(
+    {"createdAt", "modifiedAt", "deletedAt", "instanceId"}
+)  # ours to write: ignored in what clients send
+_MEMBERS = {"value", "object", "languageMap", "vocab", "json", "valueList", "objectList"}
+_BY_MEMBER = {member: kind for kind, member in reversed(list(KINDS.items()))}
+_FORBIDDEN = frozenset("<>\"'=;()|&?*,[]{} \t\r\n")
+
+
+def _as_is(name: str) -> str:
+    return name
+
+
+def entity_from(document: Mapping[str, Any], expand: Expand = _as_is) -> Entity:
+    """The stored entity of a whole NGSI-LD document (clause 5.2.4); without instants. `InvalidData` names the mend."""
+    id = document.get("id", document.get("@id"))
+    if not is_uri(id):
+        raise InvalidData(f"id must be a URI such as urn:ngsi-ld:Building:17, not {_short(id)}", "bad_request")
+    types = types_from(document.get("type", document.get("@type")), expand)
+    entity: Entity = {"id": id, "type": types}
+    if "scope" in document:
+        entity["scope"] = scope_from(document["scope"])
+    entity["attrs"] = attributes_from(document, expand)
+    return entity
+
+
+def types_from(given: object, expand: Expand = _as_is) -> list[str]:
+    """Internal names of one type or a list of them, each once."""
+    types = given if isinstance(given, list) else [given]
+    if not types or not all(isinstance(one, str) and one for one in types):
+        raise InvalidData(f"type must be a name or a list of names, not {_short(given)}", "bad_request")
+    return list(dict.fromkeys(expand(name_from(one)) for one in types))
+
+
+def scope_from(given: object) -> list[str]:
+    """Scopes (clause 4.18): paths such as /gimpo/janggi."""
+    scopes = given if isinstance(given, list) else [given]
+    if not all(isinstance(one, str) and one.startswith("/") and len(one) > 1 for one in scopes):
+        raise InvalidData(
+            f"scope must be one or several paths such as /gimpo/janggi, not {_short(given)}", "bad_request"
+        )
+    return list(dict.fromkeys(scopes))
+
+
+def name_from(name: object) -> str:
+    """A term or IRI that may name a type or attribute (clause 4.6.2)."""
+    if not isinstance(name, str) or not name or len(name) > 1024 or not _FORBIDDEN.isdisjoint(name):
+        raise InvalidData(
+            f"{_short(name)} cannot be a name: use letters, digits and _ - . or an IRI, no blanks, quotes, = ; ( ) < >",
+            "bad_request",
+        )
+    return name
+
+
+def attributes_from(
+    document: Mapping[str, Any], expand: Expand = _as_is, fragments: bool = False, depth: int = 0
+) -> dict[str, list[Instance] | None]:
+    """Instances by internal name of everything in `document` that is no system member.
+
+    With `fragments`, parts of instances are allowed and null (or `urn:ngsi-ld:null`) asks for removal: None.
+    """
+    if depth > DEEPEST:
+        raise InvalidData(f"attributes of attributes go deeper than {DEEPEST} levels; flatten them", "bad_request")
+    system = _ENTITY_MEMBERS if depth == 0 else frozenset[str]()
+    found: dict[str, list[Instance] | None] = {}
+    for term, given in document.items():
+        if term in system or term in _SYSTEM:
+            continue
+        name = expand(name_from(term))
+        if name in found:
+            raise InvalidData(f"{term} stands twice under different names; give it once", "bad_request")
+        if fragments and (given is None or given == NULL):
+            found[name] = None
+        else:
+            found[name] = _Reader(term, expand, fragments, depth).instances(given)
+    return found
+
+
+_ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "scope", "@context"})
+
+
+class _Reader:
+    """Reads one attribute; holds what every complaint about it names."""
+
+    def __init__(self, term: str, expand: Expand, fragments: bool, depth: int) -> None:
+        self._term, self._expand, self._fragments, self._depth = term, expand, fragments, depth
+
+    def instances(self, given: object) -> list[Instance]:
+        many = isinstance(given, list) and bool(given) and all(self._is_instance(one) for one in given)
+        found = [self.instance(one) for one in (given if many and isinstance(given, list) else [given])]
+        datasets = [one.get("datasetId") for one in found]
+        if len(set(datasets)) < len(datasets):
+            raise self._wrong("several instances have the same datasetId (or none); give each its own")
+        return found
+
+    def _is_instance(self, one: object) -> bool:
+        return (
+            isinstance(one, dict)
+            and not geo.is_geometry(one)
+            and (not _MEMBERS.isdisjoint(one) or str(one.get("type")) in KINDS)
+        )
+
+    def instance(self, given: object) -> Instance:
+        if not isinstance(given, dict) or geo.is_geometry(given):
+            return self._plain(given)
+        kind = self._kind(given)
+        if kind is None and not self._part(given):
+            return self._plain(given)
+        return self._full(given, kind)
+
+    def _plain(self, value: object) -> Instance:
+        """Concise and simplified: the value stands for itself."""
+        if value is None or value == NULL:
+            raise self._wrong("has no value; leave it out, or send null in a merge patch to remove it")
+        kind = "GeoProperty" if geo.is_geometry(value) else "Property"
+        return {"type": kind, "value": self._content(kind, value)}
+
+    def _kind(self, given: Mapping[str, Any]) -> str | None:
+        """The kind named or, in the concise form, told by the member that holds the value."""
+        named = given.get("type")
+        if isinstance(named, str) and named in KINDS:
+            return named
+        members = [member for member in given if member in _MEMBERS]
+        if named is not None and members:
+            raise self._wrong(f"has the unknown type {_short(named)}; use one of {', '.join(KINDS)}")
+        if len(members) > 1:
+            raise self._wrong(f"has {' and '.join(members)} at once; keep one of them")
+        if not members:
+            return None
+        if members[0] == "value":
+            return "GeoProperty" if geo.is_geometry(given["value"]) else "Property"
+        kind: str = _BY_MEMBER[members[0]]
+        return kind
+
+    def _part(self, given: Mapping[str, Any]) -> bool:
+        """In a merge patch: a piece of an instance rather than a compound value."""
+        return self._fragments and (
+            not {"unitCode", "observedAt", "datasetId"}.isdisjoint(given)
+            or (bool(given) and all(self._is_instance(one) for one in given.values()))
+        )
+
+    def _full(self, given: Mapping[str, Any], kind: str | None) -> Instance:
+        instance: Instance = {} if kind is None else {"type": kind}
+        if kind is not None:
+            member = KINDS[kind]
+            if member in given:
+                instance[member] = self._content(kind, given[member])
+            elif not self._fragments:
+                raise self._wrong(f"is a {kind} without {member}; add it")
+            self._no_other_value(given, kind, member)
+        rest = {}
+        for name, value in given.items():
+            if name == "type" or name in _MEMBERS or name in _SYSTEM:
+                continue
+            if name in _METADATA:
+                instance[name] = self._metadata(name, value)
+            elif name in _LATER:
+                raise InvalidData(f"{self._term}: {name} is not supported yet; leave it out", "not_supported")
+            else:
+                rest[name] = value
+        if rest:
+            instance["attrs"] = attributes_from(rest, self._expand, self._fragments, self._depth + 1)
+        return instance
+
+    def _no_other_value(self, given: Mapping[str, Any], kind: str, member: str) -> None:
+        others = [name for name in given if name in _MEMBERS and name != member]
+        if others:
+            raise self._wrong(f"is a {kind}: its value is in {member}, not in {others[0]}")
+
+    def _metadata(self, name: str, value: object) -> Any:
+        if self._fragments and name != "datasetId" and (value is None or value == NULL):
+            return None
+        if name == "observedAt":
+            return self._instant(value)
+        if name == "datasetId":
+            if not is_uri(value):
+                raise self._wrong(f"datasetId must be a URI, not {_short(value)}")
+            return value
+        if name == "objectType":
+            return types_from(value, self._expand)
+        if not isinstance(value, str) or not value:
+            raise self._wrong(f"{name} must be a text, not {_short(value)}")
+        return value
+
+    def _instant(self, value: object) -> int:
+        try:
+            instant = parse_iso(value) if isinstance(value, str) and "T" in value else _no_instant()
+            from_us(instant)  # not so near to an end of the calendar that it could not be written back
+        except (ValueError, OverflowError) as error:
+            raise self._wrong(
+                f"observedAt must be a date-time such as 2026-11-22T09:00:00Z, not {_short(value)}"
+            ) from error
+        return instant
+
+    def _content(self, kind: str, value: object) -> Any:
+        if value is None or value == NULL:
+            if self._fragments:
+                return None
+            raise self._wrong("has a null value; leave the attribute out")
+        return getattr(self, f"_of_{kind.lower()}")(value)
+
+    def _of_property(self, value: Any) -> Any:
+        return value
+
+    _of_jsonproperty = _of_property
+
+    def _of_geoproperty(self, value: Any) -> Any:
+        try:
+            geo.check(value)
+        except InvalidData as error:
+            raise self._wrong(str(error)) from error
+        return value
+
+    def _of_relationship(self, value: Any) -> Any:
+        targets = value if isinstance(value, list) else [value]
+        if not targets or not all(is_uri(one) for one in targets):
+            raise self._wrong(f"object must be the URI of an entity, not {_short(value)}")
+        return value
+
+    def _of_languageproperty(self, value: Any) -> Any:
+        if not isinstance(value, dict) or not value:
+            raise self._wrong(f'languageMap must look like {{"ko": "…", "en": "…"}}, not {_short(value)}')
+        for language, text in value.items():
+            sound = isinstance(text, str) or (isinstance(text, list) and all(isinstance(one, str) for one in text))
+            if not sound and not (self._fragments and text is None):
+                raise self._wrong(f"the text of {language} must be a string or a list of strings, not {_short(text)}")
+        return value
+
+    def _of_vocabproperty(self, value: Any) -> Any:
+        terms = value if isinstance(value, list) else [value]
+        if not terms or not all(isinstance(one, str) and one for one in terms):
+            raise self._wrong(f"vocab must be a term or a list of terms, not {_short(value)}")
+        expanded = [self._expand(one) for one in terms]
+        return expanded if isinstance(value, list) else expanded[0]
+
+    def _of_listproperty(self, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise self._wrong(f"valueList must be a list, not {_short(value)}")
+        return value
+
+    def _of_listrelationship(self, value: Any) -> Any:
+        members = value if isinstance(value, list) else [None]
+        targets = [one.get("object") if isinstance(one, dict) and len(one) == 1 else one for one in members]
+        if not all(is_uri(one) for one in targets):
+            raise self._wrong(f"objectList must be a list of URIs of entities, not {_short(value)}")
+        return targets
+
+    def _wrong(self, complaint: str) -> InvalidData:
+        return InvalidData(f"attribute {self._term} {complaint}", "bad_request")
+
+
+_METADATA = frozenset({"unitCode", "observedAt", "datasetId", "objectType", "valueType"})
+_LATER = frozenset({"expiresAt", "entity", "entityList", "ngsildproof"})
+
+
+def _no_instant() -> int:
+    raise ValueError("no date-time")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
