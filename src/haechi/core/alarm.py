@@ -7,7 +7,8 @@ from enum import IntEnum, StrEnum
 
 
 class Level(IntEnum):
-    """How grave, in the four steps of Korea (관심/주의/경계/심각) and China (蓝/黄/橙/红). Words outside, never digits."""
+    """How grave, in the four steps of Korea (관심/주의/경계/심각) and China (蓝/黄/橙/红). Words outside, never
+    digits."""
 
     ATTENTION = 1
     CAUTION = 2
@@ -64,7 +65,8 @@ class Event(StrEnum):
 _A, _U, _K, _R = State.NORMAL, State.UNACKNOWLEDGED, State.ACKNOWLEDGED, State.RETURNED_UNACKNOWLEDGED
 _S, _D, _O = State.SHELVED, State.SUPPRESSED, State.OUT_OF_SERVICE
 
-# event -> state -> next state; a pair is (while the condition holds, when it does not). Absent: the step is not possible.
+# event -> state -> next state; a pair is (while the condition holds, when it does not). Absent: the step is not
+# possible.
 _MOVES: dict[Event, dict[State, State | tuple[State, State]]] = {
     Event.RAISE: {_A: _U, _R: _U, _S: _S, _D: _D, _O: _O},
     Event.ESCALATE: {_U: _U, _K: _U, _S: _S, _D: _D, _O: _O},
@@ -81,7 +83,8 @@ _MOVES: dict[Event, dict[State, State | tuple[State, State]]] = {
 
 
 def following(state: State, event: Event, active: bool) -> State | None:
-    """The state after an event, `active` being whether the condition holds; None when the event is not possible here."""
+    """The state after an event, `active` being whether the condition holds; None when the event is not possible
+    here."""
     found = _MOVES[event].get(state)
     if isinstance(found, tuple):
         return found[0] if active else found[1]

@@ -1,4 +1,5 @@
-"""Rules over observations, and the alarms they raise. Used by the pipeline (`WatchProjection`), the console face (views) and `haechi check`."""
+"""Rules over observations, and the alarms they raise. Used by the pipeline (`WatchProjection`), the console face
+(views) and `haechi check`."""
 
 from haechi.services.watch.counts import counts
 from haechi.services.watch.described import Described, from_document

@@ -1,7 +1,8 @@
-"""The book of alarms: what watchers and operators do to them, kept as documents with every transition. Used by the projection.
+"""The book of alarms: what watchers and operators do to them, kept as documents with every transition. Used by the
+projection.
 
-One document is one episode: it begins when a rule raises on an entity that has no open alarm of that rule, and ends in state
-`normal`. Its id follows from rule, entity, record and instant, so that the same log gives the same alarms.
+One document is one episode: it begins when a rule raises on an entity that has no open alarm of that rule, and ends
+in state `normal`. Its id follows from rule, entity, record and instant, so that the same log gives the same alarms.
 """
 
 import heapq
@@ -75,7 +76,8 @@ class Alarms:
         alarm = {
             "id": self._id(watcher, at), "rule": rule.id, "domain": rule.domain, "entity": watcher.entity,
             "level": "attention", "peak_level": "attention", "state": State.NORMAL.value, "open": True, "moves": 0,
-            "condition_active": False, "acknowledged": False, "suppressing": False, "count": 0, "entity_name": dict(entity.name),
+            "condition_active": False, "acknowledged": False, "suppressing": False, "count": 0,
+            "entity_name": dict(entity.name),
             "place": None if entity.place is None else dict(entity.place),
             "location": None if entity.location is None else list(entity.location),
             "text": {}, "attribute": rule.attribute, "value": None, "unit": None, "limit": None,

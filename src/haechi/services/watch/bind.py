@@ -1,12 +1,24 @@
-"""Turns conditions into closures over the series of one entity. Used when a rule meets an entity; then it is only calls.
+"""Turns conditions into closures over the series of one entity. Used when a rule meets an entity; then it is only
+calls.
 
 Every closure answers True, False or None (unknown), combined as in three-valued logic.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from haechi.services.watch.rules import (
-    All, AnyOf, Compare, Condition, Flagged, Other, Rate, Rule, Scalar, Silence, Stuck,
+    All,
+    AnyOf,
+    Compare,
+    Condition,
+    Flagged,
+    Other,
+    Rate,
+    Rule,
+    Scalar,
+    Silence,
+    Stuck,
 )  # fmt: skip
 from haechi.services.watch.series import DOUBTFUL, Series
 
@@ -43,21 +55,16 @@ class Binder:
 
     def test(self, condition: Condition) -> Test:
         """The closure of a condition."""
-        match condition:
-            case Compare():
-                return self._compare(condition)
-            case Rate():
-                return self._rate(condition)
-            case Silence():
-                return self._silence(condition)
-            case Stuck():
-                return self._stuck(condition)
-            case Flagged():
-                return self._flagged(condition)
-            case All():
-                return _every([self.test(one) for one in condition.parts])
-            case AnyOf():
-                return _some([self.test(one) for one in condition.parts])
+        makers: dict[type, Callable[[Any], Test]] = {
+            Compare: self._compare,
+            Rate: self._rate,
+            Silence: self._silence,
+            Stuck: self._stuck,
+            Flagged: self._flagged,
+            All: lambda one: _every([self.test(part) for part in one.parts]),
+            AnyOf: lambda one: _some([self.test(part) for part in one.parts]),
+        }
+        return makers[type(condition)](condition)
 
     def _compare(self, condition: Compare) -> Test:
         series = self._series_of(condition.attribute)

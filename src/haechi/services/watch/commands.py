@@ -1,4 +1,5 @@
-"""Operator commands about alarms (docs/reference/log.md, `alarm.*`). Used by the projection; refusals change nothing."""
+"""Operator commands about alarms (docs/reference/log.md, `alarm.*`). Used by the projection; refusals change
+nothing."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -21,7 +21,7 @@ FLAGS = {
 }
 
 
-class Wrong(Exception):  # noqa: N818 - never leaves the reader: `parse` turns it into a problem with its line
+class Wrong(Exception):
     """What is wrong with a condition and how to mend it."""
 
     def __init__(self, what: str, mend: str) -> None:

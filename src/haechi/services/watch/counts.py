@@ -1,4 +1,5 @@
-"""Counts per level and state, the alarm rate and the flood of ISA-18.2 / EEMUA 191. Kept by the projection, read by the console."""
+"""Counts per level and state, the alarm rate and the flood of ISA-18.2 / EEMUA 191. Kept by the projection, read by
+the console."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,8 @@
-"""Runs rules over batches of observations, on the event, and completes running times through a heap. Used by the projection.
+"""Runs rules over batches of observations, on the event, and completes running times through a heap. Used by the
+projection.
 
-An observation that no rule reads costs a set look-up in columns; one that a rule reads costs a dictionary look-up, the feed of
-its series and the closures of its watchers. Outcomes go to `sink(watcher, at, before)` in order.
+An observation that no rule reads costs a set look-up in columns; one that a rule reads costs a dictionary look-up,
+the feed of its series and the closures of its watchers. Outcomes go to `sink(watcher, at, before)` in order.
 """
 
 import heapq
@@ -205,7 +206,8 @@ class Evaluator:
             self.dropped.add((watcher.rule.id, watcher.entity))
 
     def forget(self, entity: str, attribute: str | None = None) -> tuple[list[Watcher], list[Series]]:
-        """An attribute, or all of an entity, was deleted: the watchers that are gone (new ones begin) and the series emptied."""
+        """An attribute, or all of an entity, was deleted: the watchers that are gone (new ones begin) and the series
+        emptied."""
         watchers = [one for one in self._of(entity) if attribute in {None, one.rule.attribute}]
         names = [attribute] if attribute is not None else sorted({name for one in watchers for name in one.series})
         emptied = [one for name in names if (one := self._keys.get((entity, name))) is not None]

@@ -13,7 +13,8 @@ from haechi.services.watch.watcher import Latch, Watcher
 
 
 def explain(evaluator: Evaluator, alarms: Alarms, rule: str, entity: str) -> dict[str, Any]:
-    """Newest values with their doubts, each level's condition with its answer and running time, hours, suppression, alarm.
+    """Newest values with their doubts, each level's condition with its answer and running time, hours, suppression,
+    alarm.
 
     `NotFound` when the rule does not cover the entity or nothing of it has arrived yet.
     """

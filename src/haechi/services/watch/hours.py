@@ -1,4 +1,5 @@
-"""When a rule applies: hours of the day and weekdays in the city's time zone, and from which date. Used by rules and watchers."""
+"""When a rule applies: hours of the day and weekdays in the city's time zone, and from which date. Used by rules and
+watchers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From a time of day to another on these weekdays; `end` at or before `start` lies on the next day (24 h when equal)."""
+    """From a time of day to another on these weekdays; `end` at or before `start` lies on the next day (24 h when
+    equal)."""
 
     start: time
     end: time

@@ -1,8 +1,9 @@
 """Keeps the evaluator's memory in the record store, exactly and cheaply. Used by the projection.
 
-Series: each commit adds ONE journal document with the rows that were fed; every minute a checkpoint writes the series that
-moved and empties the journal. Watchers: one document per (rule, entity), only while something is raised or running. After a
-restart the checkpoint is loaded and the journal fed again: the same state, whatever instant the process was killed at.
+Series: each commit adds ONE journal document with the rows that were fed; every minute a checkpoint writes the series
+that moved and empties the journal. Watchers: one document per (rule, entity), only while something is raised or
+running. After a restart the checkpoint is loaded and the journal fed again: the same state, whatever instant the
+process was killed at.
 """
 
 import zlib

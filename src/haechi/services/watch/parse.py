@@ -25,7 +25,8 @@ _ID = "[a-z0-9][a-z0-9_.-]*"
 
 
 def load_rules(path: Path, domain: str = "", zone: str = "UTC") -> list[Rule]:
-    """Every rule in a folder of TOML files (or one file). `domain` is for rules that name none, `zone` the city's time zone.
+    """Every rule in a folder of TOML files (or one file). `domain` is for rules that name none, `zone` the city's
+    time zone.
 
     `InvalidSettings` lists every mistake. A folder that is not there holds no rules.
     """

@@ -1,7 +1,8 @@
-"""The consumer of the log that turns observations and operator commands into alarms. Run by the pipeline, joined in `app.py`.
+"""The consumer of the log that turns observations and operator commands into alarms. Run by the pipeline, joined in
+`app.py`.
 
-Everything an `apply` or a `tick` does is one commit of the record store: alarms, transitions, the evaluator's memory, counts and
-position. A kill at any instant finds either all of it or nothing.
+Everything an `apply` or a `tick` does is one commit of the record store: alarms, transitions, the evaluator's memory,
+counts and position. A kill at any instant finds either all of it or nothing.
 """
 
 from collections.abc import Mapping, Sequence

@@ -24,7 +24,8 @@ class Other:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`op` is above, below, at_least, at_most, between, outside, equals or differs; two limits for between and outside."""
+    """`op` is above, below, at_least, at_most, between, outside, equals or differs; two limits for between and
+    outside."""
 
     attribute: str
     op: str

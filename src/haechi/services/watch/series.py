@@ -1,5 +1,5 @@
-"""What the evaluator remembers of one series (one attribute of one entity). Fed in log order; rebuilt from its checkpoint and
-journal after a restart, so `feed` depends on nothing but its arguments and what was fed before.
+"""What the evaluator remembers of one series (one attribute of one entity). Fed in log order; rebuilt from its
+checkpoint and journal after a restart, so `feed` depends on nothing but its arguments and what was fed before.
 """
 
 from collections import deque
@@ -17,8 +17,22 @@ class Series:
     """The newest observation, since when the value has not moved, and the values of the rate window."""
 
     __slots__ = (
-        "at", "attribute", "doubts", "entity", "index", "moved_at", "moved_from", "quality", "received", "seq",
-        "unit", "value", "watchers", "window", "window_us", "epsilon",
+        "at",
+        "attribute",
+        "doubts",
+        "entity",
+        "epsilon",
+        "index",
+        "moved_at",
+        "moved_from",
+        "quality",
+        "received",
+        "seq",
+        "unit",
+        "value",
+        "watchers",
+        "window",
+        "window_us",
     )  # fmt: skip
 
     def __init__(self, index: int, entity: str, attribute: str) -> None:
@@ -37,7 +51,7 @@ class Series:
 
     def feed(self, at: int, received: int, value: Any, quality: int, seq: int) -> bool:
         """Takes one observation; False when it is late or stale: something arrived, but the newest value stays."""
-        if received > self.received:
+        if received > self.received:  # noqa: PLR1730 - hot path: max() costs three times this
             self.received = received
         self.seq = seq
         if at < self.at or received - at > STALE_US:

@@ -1,4 +1,5 @@
-"""What an alarm says: its text in three languages, the limit it speaks of, and its condition in words. Used by `alarms`."""
+"""What an alarm says: its text in three languages, the limit it speaks of, and its condition in words. Used by
+`alarms`."""
 
 import math
 from typing import Any
@@ -9,7 +10,18 @@ from haechi.core.times import SECOND
 from haechi.core.units import UNITS
 from haechi.services.watch.described import Described
 from haechi.services.watch.rules import (
-    All, AnyOf, Compare, Condition, Flagged, LevelRule, Other, Rate, Scalar, Silence, Stuck, leaves,
+    All,
+    AnyOf,
+    Compare,
+    Condition,
+    Flagged,
+    LevelRule,
+    Other,
+    Rate,
+    Scalar,
+    Silence,
+    Stuck,
+    leaves,
 )  # fmt: skip
 from haechi.services.watch.watcher import Watcher
 
@@ -94,25 +106,28 @@ def _filled(template: str, language: str, level: Level, entity: Described, commo
 def formula(condition: Condition) -> str:
     """The condition in signs, the same in every language: `pressure < 200`, `(a > 1 and b = open)`."""
     match condition:
-        case Compare(op="between" | "outside"):
-            low, high = (_limit(one) for one in condition.limits)
-            within = "in" if condition.op == "between" else "not in"
-            return f"{condition.attribute} {within} [{low}, {high}]"
-        case Compare():
-            return f"{condition.attribute} {_SIGNS[condition.op]} {' | '.join(_limit(one) for one in condition.limits)}"
-        case Rate():
-            sign = ">" if condition.sign > 0 else "<"
-            per, window = condition.per_us / SECOND, condition.window_us / SECOND
-            return f"Δ{condition.attribute}/{per:g} s {sign} {condition.limit:g} ({window:g} s)"
+        case All() | AnyOf():
+            word = " and " if isinstance(condition, All) else " or "
+            return f"({word.join(formula(one) for one in condition.parts)})"
+        case Compare() | Rate():
+            return _numeric(condition)
         case Silence():
             return f"{condition.attribute} silent ≥ {condition.for_us / SECOND:g} s"
         case Stuck():
             return f"{condition.attribute} unchanged ≥ {condition.for_us / SECOND:g} s"
         case Flagged():
             return f"{condition.attribute} quality: {', '.join(Quality(condition.mask).words)}"
-        case All() | AnyOf():
-            word = " and " if isinstance(condition, All) else " or "
-            return f"({word.join(formula(one) for one in condition.parts)})"
+
+
+def _numeric(condition: Compare | Rate) -> str:
+    if isinstance(condition, Rate):
+        sign = ">" if condition.sign > 0 else "<"
+        per, window = condition.per_us / SECOND, condition.window_us / SECOND
+        return f"Δ{condition.attribute}/{per:g} s {sign} {condition.limit:g} ({window:g} s)"
+    limits = [_limit(one) for one in condition.limits]
+    if condition.op in {"between", "outside"}:
+        return f"{condition.attribute} {'in' if condition.op == 'between' else 'not in'} [{', '.join(limits)}]"
+    return f"{condition.attribute} {_SIGNS[condition.op]} {' | '.join(limits)}"
 
 
 def _limit(limit: Scalar | Other) -> str:

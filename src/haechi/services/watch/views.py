@@ -1,4 +1,5 @@
-"""Alarms as the console API shows them (docs/reference/console-api.md), read from watch's store. Used by faces and notices."""
+"""Alarms as the console API shows them (docs/reference/console-api.md), read from watch's store. Used by faces and
+notices."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,8 @@
-"""One rule on one entity: which levels are raised and what is pending. Driven by the evaluator, on the observations' clock.
+"""One rule on one entity: which levels are raised and what is pending. Driven by the evaluator, on the observations'
+clock.
 
-Each level is a latch of its own; the alarm has the highest that is on. So escalation, downgrade, hysteresis and dwell need
-no rules beyond those of one latch, and a timed downgrade is the end of the higher latch.
+Each level is a latch of its own; the alarm has the highest that is on. So escalation, downgrade, hysteresis and dwell
+need no rules beyond those of one latch, and a timed downgrade is the end of the higher latch.
 """
 
 from typing import Any
@@ -60,8 +61,19 @@ class Watcher:
     """A rule bound to an entity. `step` at each observation and at each due instant; `level` is what it says now."""
 
     __slots__ = (
-        "applies", "at", "binder", "due", "entity", "latches", "level", "rule", "saved", "series", "suppress",
-        "suppressed", "simple",
+        "applies",
+        "at",
+        "binder",
+        "due",
+        "entity",
+        "latches",
+        "level",
+        "rule",
+        "saved",
+        "series",
+        "simple",
+        "suppress",
+        "suppressed",
     )  # fmt: skip
 
     def __init__(self, rule: Rule, entity: str, series_of: SeriesOf, arrivals: Arrivals) -> None:
@@ -82,7 +94,8 @@ class Watcher:
         return Latch(rule, self.binder.test(rule.when), clear)
 
     def step(self, at: int) -> bool:
-        """Evaluates at an instant (never before the last one); True when level, suppression or a running time changed."""
+        """Evaluates at an instant (never before the last one); True when level, suppression or a running time
+        changed."""
         at = max(at, self.at)
         self.at = at
         applies = self.simple or self.rule.hours.holds(at)
