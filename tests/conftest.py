@@ -1,8 +1,6 @@
 """Fixtures shared by all tests: a real nats-server, and a clock that stands where it is put."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,23 +8,7 @@ import pytest
 from haechi.app.supervisor import free_port
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.plugins.stores.nats.server import Address, NatsServer, ServerSettings
-
-
-class StandingClock:
-    """A clock that moves only when told to."""
-
-    def __init__(self, now: datetime = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)) -> None:
-        self._now = now
-
-    def now(self) -> datetime:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        self._now += timedelta(seconds=seconds)
-
-    async def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
-        await asyncio.sleep(0)
+from haechi.testing.clock import StandingClock
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The public test kit: a clock that stands, and a whole platform started as a user would start it."""
