@@ -33,6 +33,12 @@ class Client:
         self.domains: frozenset[str] | None = None
         self.wake = asyncio.Event()
 
+    def watch(self, domains: frozenset[str] | None) -> None:
+        """Narrows to these domains, or to all; domains it did not watch until now come with all their values."""
+        before, self.domains = self.domains, domains
+        if before is not None and (domains is None or not domains <= before):
+            self.beat = 0
+
 
 class LiveHub:
     """Shared by all clients; called on the event loop's thread only. `now` gives microseconds."""
@@ -40,8 +46,8 @@ class LiveHub:
     def __init__(self, domain_of: Callable[[str], str], now: Callable[[], int]) -> None:
         self._now = now
         self._series = Series(domain_of)
-        self._beat = 1  # the beat that is open: what comes now carries this number
-        self._tick = 0
+        self._beat = BEATS_PER_TICK  # the beat that is open: what comes now carries this number
+        self._tick = 1
         self._seq = 0
         self._events: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
         self._event = 0

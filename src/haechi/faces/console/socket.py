@@ -92,7 +92,7 @@ async def _receive(socket: WebSocket, client: Client) -> Ending:
             watch = msgspec.json.decode(message.get("text") or message.get("bytes") or b"", type=_Watch)
         except msgspec.MsgspecError as error:
             return BAD_MESSAGE, f'send {{"type": "watch", "domains": [...]}}: {error}'[:120]
-        client.domains = None if watch.domains is None else frozenset(watch.domains)
+        client.watch(None if watch.domains is None else frozenset(watch.domains))
 
 
 async def _session(socket: WebSocket, accounts: Accounts, every_s: float) -> Ending:
