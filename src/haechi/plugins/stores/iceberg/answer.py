@@ -20,21 +20,21 @@ class Answers:
     """A `HistorySnapshot`. `counters` per link: rows written, duplicates left out, rows expired."""
 
     def __init__(self, state: State, counters: Mapping[str, tuple[int, int, int]], engine: Engine) -> None:
-        self._state = state
+        self.state = state
         self._counters = counters
         self._engine = engine
 
     @property
     def position(self) -> int:
         """Seq up to which the files are complete."""
-        return self._state.position
+        return self.state.position
 
     def series(self, query: SeriesQuery, tail: pa.Table) -> pa.Table:
         """See `HistoryReader.series`."""
         rows = self._settled(tail)
         if query.window_us is not None:
-            return windows(self._state, query, rows, self._engine)
-        files = self._state.files.within(query.start, query.end, query.entities)
+            return windows(self.state, query, rows, self._engine)
+        files = self.state.files.within(query.start, query.end, query.entities)
         held = effective(files, rows, READ, in_time(query, query.start, query.end))
         direction = "DESC" if query.descending else "ASC"
         text = f"SELECT * FROM ({held.text}) ORDER BY entity, attribute, observed_at {direction} LIMIT ?"
@@ -43,7 +43,7 @@ class Answers:
     def latest(self, entities: Sequence[str], attributes: Sequence[str], at: int, tail: pa.Table) -> pa.Table:
         """See `HistoryReader.latest`."""
         series = (tuple(entities), tuple(attributes))
-        return latest(self._engine, self._state.files, self._settled(tail), series, at)
+        return latest(self._engine, self.state.files, self._settled(tail), series, at)
 
     def counts(self, tail: pa.Table) -> dict[str, int]:
         """See `HistoryReader.counts`."""
@@ -54,4 +54,4 @@ class Answers:
         return held
 
     def _settled(self, tail: pa.Table) -> pa.Table:
-        return settled(self._engine, self._state.files, tail).rows
+        return settled(self._engine, self.state.files, tail).rows
