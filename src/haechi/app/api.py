@@ -3,20 +3,20 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 
 from haechi.app import parts
 from haechi.app.clock import clock_of
 from haechi.app.health import Health
-from haechi.app.readers import Account, Alarms, Incidents, playbook_shown, rule_shown
+from haechi.app.readers import Account, Alarms, Incidents, rule_shown
 from haechi.app.settings import RunSettings
 from haechi.core.frame import Frame, decode, encode
 from haechi.core.times import to_us
@@ -25,16 +25,16 @@ from haechi.faces.console.live import LiveHub
 from haechi.faces.console.routes import files
 from haechi.faces.console.routes import routes as console_routes
 from haechi.faces.console.services import ConsoleServices
+from haechi.faces.console.socket import AbortableWebSocket
+from haechi.faces.console.static import is_public
 from haechi.faces.guard import Guard, SecurityHeaders
-from haechi.faces.ngsi_ld.routes import NgsiServices
-from haechi.faces.ngsi_ld.routes import routes as ngsi_routes
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.ports import Clock, EntityStore
 from haechi.services.cities.model import City, type_of
 from haechi.services.history.reader import HistoryTail
+from haechi.services.incidents import shown_playbook
 from haechi.services.stream.progress import Commands, Progress
 
-PUBLIC = frozenset({("POST", "/api/login"), ("GET", "/health")})
 REFRESH_S = 5.0  # a lost notice of a commit costs at most this long a tail in memory
 
 _events = structlog.get_logger("api")
@@ -122,10 +122,8 @@ async def _refresh(core: _Core) -> None:
 
     await core.bus.listen("history.committed", heard)
     while True:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(committed.wait(), REFRESH_S)
-        except TimeoutError:
-            pass
         committed.clear()
         await asyncio.to_thread(core.history.refresh)
 
@@ -140,8 +138,8 @@ async def _serve(server: uvicorn.Server) -> None:
         raise
 
 
-@asynccontextmanager
-async def _no_signals() -> AsyncIterator[None]:
+@contextmanager
+def _no_signals() -> Iterator[None]:
     yield
 
 
@@ -154,6 +152,8 @@ def _config(settings: RunSettings, application: object) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        ws=AbortableWebSocket,
+        ws_per_message_deflate=False,  # one message goes to all clients; compressing it for each costs a core at fifty
         ws_max_size=65_536,
         ws_ping_interval=20,
     )
@@ -161,8 +161,7 @@ def _config(settings: RunSettings, application: object) -> uvicorn.Config:
 
 def _application(core: _Core) -> object:
     console, feed = _console(core)
-    ngsi = NgsiServices(core.entities, _Writer(core), core.clock)
-    routes: list[BaseRoute] = [*console_routes(console), Mount("/ngsi-ld/v1", routes=ngsi_routes(ngsi)), *files()]
+    routes: list[BaseRoute] = [*console_routes(console), *files()]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -174,15 +173,11 @@ def _application(core: _Core) -> object:
     return SecurityHeaders(Guard(inner, console.accounts.who, is_public))
 
 
-def is_public(method: str, path: str) -> bool:
-    """What needs no login: the login itself, health, and the console's own files (never anything below an API)."""
-    apis = ("/api/", "/ngsi-ld/", "/sta/", "/open311/", "/cap", "/metrics", "/docs")
-    return (method, path) in PUBLIC or (method in {"GET", "HEAD"} and not path.startswith(apis))
-
-
 def _console(core: _Core) -> tuple[ConsoleServices, Feed]:
     settings, city = core.settings, core.city
-    alarms = Alarms(parts.alarm_store(settings, read_only=True), parts.incident_store(settings, read_only=True))
+    alarm_store = parts.alarm_store(settings, read_only=True)
+    incident_store = parts.incident_store(settings, read_only=True)
+    alarms = Alarms(alarm_store, incident_store)
     rules = {one.id: one for one in parts.load_rules(city)}
     playbooks = parts.load_playbooks(city)
     health = Health(core.log, core.progress, time.monotonic)
@@ -193,10 +188,10 @@ def _console(core: _Core) -> tuple[ConsoleServices, Feed]:
         hub=core.hub,
         entities=core.entities,
         alarms=alarms,
-        incidents=Incidents(parts.incident_store(settings, read_only=True)),
+        incidents=Incidents(incident_store, alarm_store, playbooks),
         history=core.history,
         account=Account(settings, city, core.log, health, core.progress),
-        playbook=lambda id: playbook_shown(playbooks.get(id)),
+        playbook=lambda id: shown_playbook(playbooks.get(id)),
         rule=lambda id: rule_shown(rules.get(id)),
         command=Commands(core.log, core.progress),
         health=health,

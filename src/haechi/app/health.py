@@ -13,7 +13,8 @@ STALE_S = 30.0
 
 
 class Health:
-    """Asks the log; `monotonic` gives seconds. Down: nothing can be stored. Degraded: stored, but not applied in time."""
+    """Asks the log; `monotonic` gives seconds. Down: nothing can be stored. Degraded: stored, but not applied in
+    time."""
 
     def __init__(self, log: Log, progress: Progress, monotonic: Callable[[], float]) -> None:
         self._log, self._progress, self._monotonic = log, progress, monotonic

@@ -14,11 +14,11 @@ from haechi.plugins.stores.iceberg.settings import HistorySettings
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.ports import EntityStore, HistoryFiles, HistoryStore, RecordStore
+from haechi.services import incidents, watch
 from haechi.services.cities.city import Around
 from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
 from haechi.services.ingest import account
-from haechi.services import watch
 from haechi.services.users import accounts, devices
 from haechi.services.watch.described import Described, from_document, from_urn
 from haechi.services.watch.parse import city_rules
@@ -27,7 +27,15 @@ from haechi.services.watch.rules import Rule
 
 def around() -> Around:
     """What a city package is checked against in this installation."""
-    return Around(domain_folders(), registry.names("adapter"), registry.names("codec"))
+    domains = domain_folders()
+    domain_of = {folder / "rules": name for name, folder in domains.items()}
+    return Around(
+        domains,
+        registry.names("adapter"),
+        registry.names("codec"),
+        lambda folder, types: watch.problems(folder, domain_of.get(folder, "")),
+        lambda folder, types: incidents.problems(folder),
+    )
 
 
 def load_city(path: Path) -> City:
@@ -84,6 +92,17 @@ def history_files(settings: RunSettings) -> HistoryFiles:
 def alarm_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:
     """Alarms, their transitions and what rules remember; written by the pipeline alone."""
     return SqliteRecords(settings.folder / "watch.db", watch.COLLECTIONS, read_only=read_only)
+
+
+def incident_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:
+    """Incidents and which alarms they hold; written by the pipeline alone."""
+    return SqliteRecords(settings.folder / "incidents.db", incidents.COLLECTIONS, read_only=read_only)
+
+
+def load_playbooks(city: City) -> dict[str, incidents.Playbook]:
+    """The playbooks of the domains, then the city's own."""
+    folders = [domain.folder / "playbooks" for domain in city.domains.values()]
+    return incidents.load_playbooks([*folders, city.folder / "playbooks"])
 
 
 def load_rules(city: City) -> list[Rule]:

@@ -1,4 +1,5 @@
-"""The pipeline role: runs every projection of the log. The only process that writes context, history, alarms and incidents."""
+"""The pipeline role: runs every projection of the log. The only process that writes context, history, alarms and
+incidents."""
 
 import asyncio
 import hashlib
@@ -27,6 +28,7 @@ from haechi.services.cities.model import City
 from haechi.services.cities.provision import commands
 from haechi.services.context.projection import ContextProjection
 from haechi.services.history.writer import HistoryWriter
+from haechi.services.incidents import IncidentProjection, linked
 from haechi.services.ingest.account import AccountProjection
 from haechi.services.stream.runner import Runner
 from haechi.services.watch.projection import WatchProjection

@@ -12,8 +12,7 @@ from haechi.app.settings import RunSettings
 from haechi.core.errors import NotFound
 from haechi.ports import RecordStore
 from haechi.services.cities.model import City
-from haechi.services.incidents import linked, views
-from haechi.services.incidents.playbooks import Playbook
+from haechi.services.incidents import Playbook, incident_detail, linked, list_incidents
 from haechi.services.ingest.account import balances
 from haechi.services.ingest.replay import held, replay
 from haechi.services.stream.progress import Progress
@@ -51,15 +50,15 @@ class Alarms:
 class Incidents:
     """What incidents knows."""
 
-    def __init__(self, store: RecordStore) -> None:
-        self._store = store
+    def __init__(self, store: RecordStore, alarms: RecordStore, playbooks: Mapping[str, Playbook]) -> None:
+        self._store, self._alarms, self._playbooks = store, alarms, playbooks
 
     def incidents(self, state: str, limit: int) -> Sequence[Mapping[str, Any]]:
-        return views.list_incidents(self._store, state, limit)
+        return list_incidents(self._store, state, limit)
 
     def incident(self, id: str) -> Mapping[str, Any] | None:
         with contextlib.suppress(NotFound):
-            return views.incident_detail(self._store, id)
+            return incident_detail(self._store, self._alarms, self._playbooks, id)
         return None
 
 
@@ -112,11 +111,3 @@ def rule_shown(rule: Rule | None) -> dict[str, Any] | None:
         "text": dict(rule.text),
         "provenance": {name: str(getattr(provenance, name)) for name in provenance.__slots__},
     }
-
-
-def playbook_shown(playbook: Playbook | None) -> dict[str, Any] | None:
-    """*Playbook* of docs/reference/console-api.md."""
-    if playbook is None:
-        return None
-    steps = [{"id": one.id, "text": dict(one.text)} for one in playbook.steps]
-    return {"id": playbook.id, "name": dict(playbook.name), "steps": steps}

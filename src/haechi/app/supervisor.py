@@ -94,9 +94,10 @@ class Supervisor:
         await self._server.start()
         keepers = [asyncio.create_task(self._keep_server())]
         try:
-            for role in self._roles:
-                keepers.append(asyncio.create_task(role.keep()))
-                await self._first(asyncio.wait_for(role.ready.wait(), START_S), keepers, stop)
+            first, *others = self._roles
+            for some in ([first], others):  # the pipeline makes the stores that the others open
+                keepers += [asyncio.create_task(role.keep()) for role in some]
+                await self._first(_all_ready(some), keepers, stop)
             if not stop.is_set():
                 started()
             await self._first(stop.wait(), keepers, stop)
@@ -141,6 +142,12 @@ class Supervisor:
                 f"process {other} already runs a city in {self._settings.data}; stop it or use another --data"
             )
         file.write_text(str(os.getpid()), "ascii")
+
+
+async def _all_ready(roles: Sequence[Role]) -> None:
+    async with asyncio.timeout(START_S):
+        for role in roles:
+            await role.ready.wait()
 
 
 def running_supervisor(data: Path) -> int | None:

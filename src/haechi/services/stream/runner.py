@@ -2,6 +2,7 @@
 the pipeline role."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from haechi.ports import Bus, Clock, Log, Notice, Projection, Record
 ALL = frozenset({"obs", "entity", "ops"})
 TICK_S = 1.0
 RETRY_S = 1.0
+POSITIONS_S = 1.0
 
 _events = structlog.get_logger("pipeline")
 
@@ -36,6 +38,14 @@ class Runner:
         async with asyncio.TaskGroup() as group:
             for one in self._projections:
                 group.create_task(self._keep(one), name=one.name)
+            group.create_task(self._tell_positions())
+
+    async def _tell_positions(self) -> None:
+        """Says now and then how far each has come: whoever starts to listen later must not wait for the next record."""
+        while True:
+            for name, seq in self._seen.items():
+                await self._tell([_applied(name, seq)])
+            await asyncio.sleep(POSITIONS_S)
 
     async def _keep(self, projection: Projection) -> None:
         with ThreadPoolExecutor(1, thread_name_prefix=projection.name) as thread:
@@ -69,7 +79,7 @@ class Runner:
             if mine:
                 await self._tell(await worker.apply(mine, self._clock))
             await self._advance(projection.name, records[-1].seq)
-            await self._bus.publish(f"applied.{projection.name}", orjson.dumps({"seq": records[-1].seq}))
+            await self._tell([_applied(projection.name, records[-1].seq)])
 
     async def _tick(self, projection: Projection, worker: "_Worker") -> None:
         while True:
@@ -78,7 +88,8 @@ class Runner:
 
     async def _tell(self, notices: Sequence[Notice]) -> None:
         for one in notices:
-            await self._bus.publish(one.subject, one.payload)
+            with contextlib.suppress(Unavailable):  # a notice is a hint: the effect is durable, the next one says more
+                await self._bus.publish(one.subject, one.payload)
 
     async def _advance(self, name: str, seq: int) -> None:
         async with self._moved:
@@ -88,6 +99,10 @@ class Runner:
     async def _wait_for(self, names: Sequence[str], seq: int) -> None:
         async with self._moved:
             await self._moved.wait_for(lambda: min((self._seen[one] for one in names), default=math.inf) >= seq)
+
+
+def _applied(name: str, seq: int) -> Notice:
+    return Notice(f"applied.{name}", orjson.dumps({"seq": seq}))
 
 
 class _Worker:

@@ -85,7 +85,7 @@ class NatsLog:
         self._max_bytes, self._max_age_s = max_bytes, max_age_s
 
     async def open(self) -> None:
-        """Creates or updates the stream."""
+        """Creates the stream where there is none."""
         config = StreamConfig(
             name=STREAM,
             subjects=[PREFIX + ">"],
@@ -96,6 +96,14 @@ class NatsLog:
             duplicate_window=120,
             compression=StoreCompression.S2,
         )
+        try:
+            await self._stream.stream_info(STREAM)
+        except NotFoundError:
+            await self._create(config)
+        except (nats.errors.Error, JetStreamError, OSError) as error:
+            raise Unavailable(f"the log does not answer: {error}") from error
+
+    async def _create(self, config: StreamConfig) -> None:
         try:
             await self._stream.add_stream(config)
         except JetStreamError as error:
