@@ -1,4 +1,4 @@
-"""The hj212 adapter over real sockets: what devices send, what they are told, and that nothing is told before it is kept."""
+"""The hj212 adapter over sockets: what devices send, what they are told, and that nothing is told before it is kept."""
 
 import asyncio
 import json
