@@ -97,27 +97,30 @@ def delete_attribute(entity: Entity, attribute: str, where: Mapping[str, Any], a
 
 
 def merge(entity: Entity, body: Mapping[str, Any], at: int) -> Entity:
-    """NGSI-LD merge (clause 5.5.12): members of `body` replace or join those of the entity, null removes them."""
+    """NGSI-LD merge (clause 5.5.12): members of `body` replace or join those of the entity, null removes them.
+
+    `"shallow": true` in the body replaces compound values as a whole (partial attribute update, clause 5.6.4).
+    """
     entity["type"] = list(dict.fromkeys([*entity["type"], *body.get("type", ())]))
     if "scope" in body:
         entity["scope"] = body["scope"]
-    _merge_attributes(entity["attrs"], body["attrs"], at)
+    _merge_attributes(entity["attrs"], body["attrs"], at, not body.get("shallow"))
     entity["modifiedAt"] = at
     return entity
 
 
-def _merge_attributes(known: dict[str, Any], fragments: Mapping[str, Any], at: int) -> None:
+def _merge_attributes(known: dict[str, Any], fragments: Mapping[str, Any], at: int, deep: bool) -> None:
     for name, instances in fragments.items():
         if instances is None:
             known.pop(name, None)
             continue
         for fragment in instances:
-            _merge_instance(known.setdefault(name, []), fragment, at)
+            _merge_instance(known.setdefault(name, []), fragment, at, deep)
         if not known[name]:
             del known[name]
 
 
-def _merge_instance(known: list[Instance], fragment: Instance, at: int) -> None:
+def _merge_instance(known: list[Instance], fragment: Instance, at: int, deep: bool) -> None:
     before = stored.find(known, fragment.get("datasetId"))
     kind: str | None = fragment.get("type") or (before["type"] if before else None)
     if kind is None:
@@ -133,11 +136,11 @@ def _merge_instance(known: list[Instance], fragment: Instance, at: int) -> None:
         return
     for name, value in fragment.items():
         if name == "attrs":
-            _merge_attributes(before.setdefault("attrs", {}), value, at)
+            _merge_attributes(before.setdefault("attrs", {}), value, at, deep)
         elif value is None:
             before.pop(name, None)
         else:
-            before[name] = _merged(before.get(name), value) if name == member else value
+            before[name] = _merged(before.get(name), value) if name == member and deep else value
     before["modifiedAt"] = at
 
 

@@ -1,0 +1,153 @@
+"""/entityOperations (clauses 5.6.7 to 5.6.10, 5.6.20): many entities in one request and one frame on the log."""
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from haechi.core.entity import Entity
+from haechi.core.errors import HaechiError, InvalidData, NotFound
+from haechi.core.urn import is_uri
+from haechi.faces.ngsi_ld import provision
+from haechi.faces.ngsi_ld.contexts import Context
+from haechi.faces.ngsi_ld.face import Face, batch_result, json_answer, no_content
+from haechi.faces.ngsi_ld.provision import existing
+from haechi.faces.ngsi_ld.requests import parameters
+from haechi.faces.ngsi_ld.writes import Change
+
+MOST = 10_000
+Decide = Callable[[Any, Context, Entity | None], list[Change]]
+
+
+class _Results:
+    """What became of each entity of a batch."""
+
+    def __init__(self) -> None:
+        self.created: list[str] = []
+        self.changed: list[str] = []
+        self.errors: dict[str, HaechiError] = {}
+
+    @property
+    def success(self) -> list[str]:
+        return [*self.created, *self.changed]
+
+
+async def _items(face: Face, request: Request, merge: bool = False) -> list[tuple[Any, Context]]:
+    body, _ = await face.body(request, merge)
+    if not isinstance(body, list) or not body:
+        raise InvalidData("a batch is a JSON array with at least one member", "bad_request")
+    if len(body) > MOST:
+        raise InvalidData(f"a batch has at most {MOST} members, this one {len(body)}; send several", "too_large")
+    return body
+
+
+async def _run(face: Face, items: list[tuple[Any, Context]], decide: Decide) -> _Results:
+    """Decides member by member, each seeing what earlier ones of the same id will do only as a conflict; sends once."""
+    results = _Results()
+    unique: dict[str, tuple[Any, Context]] = {}
+    for place, (body, context) in enumerate(items):
+        id = body.get("id", body.get("@id")) if isinstance(body, dict) else None
+        if not isinstance(id, str) or not is_uri(id):
+            results.errors[f"urn:ngsi-ld:member:{place}"] = InvalidData(
+                f"member {place} has no URI as its id; add it", "bad_request"
+            )
+        elif id in unique:
+            results.errors[id] = InvalidData(f"{id} stands twice in the batch; the first one counts", "bad_request")
+        else:
+            unique[id] = (body, context)
+    async with face.writes.holding(unique):
+        known = await face.entities(list(unique))
+        changes: list[Change] = []
+        for id, (body, context) in unique.items():
+            try:
+                changes += decide(body, context, known.get(id))
+            except HaechiError as error:
+                results.errors[id] = error
+                continue
+            (results.changed if id in known else results.created).append(id)
+        await face.writes.send(changes)
+    return results
+
+
+async def create(face: Face, request: Request) -> Response:
+    """POST /entityOperations/create (5.6.7): 201 with the ids, 207 when some failed."""
+    parameters(request, "")
+    results = await _run(
+        face, await _items(face, request), lambda body, context, old: [provision.create(body, context, old)]
+    )
+    if results.errors:
+        return json_answer(batch_result(results.success, results.errors), 207)
+    return json_answer(results.created, 201)
+
+
+async def upsert(face: Face, request: Request) -> Response:
+    """POST /entityOperations/upsert (5.6.8): 201 with the ids that are new, 204 when none is, 207 when some failed."""
+    given = parameters(request, "")
+
+    def decide(body: Any, context: Context, old: Entity | None) -> list[Change]:
+        if old is None:
+            return [provision.create(body, context, None)]
+        if "update" in given.options:
+            return _changes(provision.append(body, context, old, overwrite=True))
+        return [provision.replace(body, context, old)]
+
+    results = await _run(face, await _items(face, request), decide)
+    if results.errors:
+        return json_answer(batch_result(results.success, results.errors), 207)
+    return json_answer(results.created, 201) if results.created else no_content()
+
+
+def _changes(outcome: provision.Outcome) -> list[Change]:
+    return [outcome.change] if outcome.change else []
+
+
+async def update(face: Face, request: Request) -> Response:
+    """POST /entityOperations/update (5.6.9): 204, 207 when some failed."""
+    given = parameters(request, "")
+
+    def decide(body: Any, context: Context, old: Entity | None) -> list[Change]:
+        entity = existing(body["id"], old)
+        outcome = provision.append(body, context, entity, overwrite="noOverwrite" not in given.options)
+        if outcome.not_updated and not outcome.updated:
+            raise InvalidData(
+                f"nothing of {body['id']} was written: {'; '.join(outcome.not_updated.values())}", "bad_request"
+            )
+        return _changes(outcome)
+
+    return _done(await _run(face, await _items(face, request), decide))
+
+
+async def merge(face: Face, request: Request) -> Response:
+    """POST /entityOperations/merge (5.6.20): 204, 207 when some failed."""
+    parameters(request, "")
+
+    def decide(body: Any, context: Context, old: Entity | None) -> list[Change]:
+        return [provision.merge(body, context, existing(body["id"], old))]
+
+    return _done(await _run(face, await _items(face, request, merge=True), decide))
+
+
+async def delete(face: Face, request: Request) -> Response:
+    """POST /entityOperations/delete (5.6.10) with an array of ids: 204, 207 when some are not there."""
+    parameters(request, "")
+    body, _ = await face.body(request)
+    ids = [one[0] if isinstance(one, tuple) else one for one in body] if isinstance(body, list) else []
+    if not ids or len(ids) > MOST or not all(isinstance(one, str) and is_uri(one) for one in ids):
+        raise InvalidData(f"send a JSON array of 1 to {MOST} ids of entities", "bad_request")
+    results = _Results()
+    async with face.writes.holding(ids):
+        known = await face.entities(list(dict.fromkeys(ids)))
+        for id in dict.fromkeys(ids):
+            if id in known:
+                results.changed.append(id)
+            else:
+                results.errors[id] = NotFound(f"no entity {id}; leave it out")
+        await face.writes.send([Change("delete", id) for id in results.changed])
+    return _done(results)
+
+
+def _done(results: _Results) -> Response:
+    if results.errors:
+        return json_answer(batch_result(results.success, results.errors), 207)
+    return no_content()

@@ -1,0 +1,176 @@
+"""What names mean: terms of the core and of user @contexts to internal names and back (clauses 4.4, 5.5.7, 6.3.5).
+
+Internal names are the terms of the core and default contexts; every other IRI is kept whole. Used by all of this face.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from haechi.core.errors import InvalidData, NotSupported
+
+CORE_URL = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld"
+LINK_REL = "http://www.w3.org/ns/json-ld#context"
+CORE = "https://uri.etsi.org/ngsi-ld/"
+DEFAULT = CORE + "default-context/"
+_CORE_URLS = re.compile(r"https?://uri\.etsi\.org/ngsi-ld/v1/ngsi-ld-core-context(-v1\.\d+)?\.jsonld")
+# Terms of the core context a city might use as names of types or attributes; they expand outside the default context.
+_GEOJSON = ("geometry", "properties", "bbox", "Feature", "Point", "Polygon")
+_ELSEWHERE = {"description": "http://purl.org/dc/terms/description", "title": "http://purl.org/dc/terms/title"} | {
+    name: "https://purl.org/geojson/vocab#" + name for name in _GEOJSON
+}
+_CORE_TERMS = frozenset(
+    """
+    location observationSpace operationSpace scope status attributes coordinates entity entities format information
+    management mode operations reason scopeQ success tenant timeAt uri data detail endpoint q value object languageMap
+    vocab json valueList objectList unitCode observedAt createdAt modifiedAt deletedAt expiresAt datasetId instanceId
+    objectType valueType lang key accept avg max min sum stddev sumsq totalCount distinctCount updated unchanged
+    containedBy isActive join local notification throttling timeout timerel timeproperty Property GeoProperty
+    Relationship LanguageProperty VocabProperty JsonProperty ListProperty ListRelationship TemporalProperty DateTime
+    Date Time Notification Subscription Attribute EntityType EntityMap Snapshot
+    """.split()  # noqa: SIM905 - a list of words is read as one
+)
+_MOST_TERMS = 5000
+
+
+def iri_of(name: str) -> str:
+    """The IRI of an internal name."""
+    if ":" in name:
+        return name
+    return _ELSEWHERE.get(name) or (CORE if name in _CORE_TERMS else DEFAULT) + name
+
+
+def internal(iri: str) -> str:
+    """The internal name of an IRI: short where it is a term of the core or default context."""
+    for base in (DEFAULT, CORE):
+        name = iri.removeprefix(base)
+        if name != iri and ":" not in name and iri_of(name) == iri:
+            return name
+    return next((name for name, known in _ELSEWHERE.items() if known == iri), iri)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The context of one request. `urls` are what a response names; `terms` map a user's terms to IRIs."""
+
+    urls: tuple[str, ...] = ()
+    terms: Mapping[str, str] = field(default_factory=dict)
+    vocab: str = ""
+    _compact: Mapping[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        reverse = {internal(iri): term for term, iri in reversed(list(self.terms.items()))}
+        object.__setattr__(self, "_compact", reverse)
+
+    def expand(self, term: str) -> str:
+        """The internal name a client's term or IRI stands for."""
+        if term in self.terms and not _protected(term):
+            return internal(self.terms[term])
+        prefix, colon, rest = term.partition(":")
+        if colon and not rest.startswith("//"):
+            if prefix in self.terms:
+                return internal(self.terms[prefix] + rest)
+            return internal(CORE + rest) if prefix == "ngsi-ld" else internal(term)
+        if colon:
+            return internal(term)
+        return internal(self.vocab + term) if self.vocab and not _protected(term) else term
+
+    def compact(self, name: str) -> str:
+        """The shortest name this client understands as that internal name."""
+        if name in self._compact:
+            return self._compact[name]
+        return name if self.expand(name) == name else iri_of(name)
+
+    @property
+    def link(self) -> str:
+        """The value of the Link header (clause 6.3.6); of several contexts the first of the user's."""
+        url = self.urls[0] if self.urls else CORE_URL
+        return f'<{url}>; rel="{LINK_REL}"; type="application/ld+json"'
+
+    @property
+    def body(self) -> str | list[str]:
+        """The value of `@context` in an application/ld+json answer."""
+        return [*self.urls, CORE_URL] if self.urls else CORE_URL
+
+
+def _protected(term: str) -> bool:
+    return term in _CORE_TERMS or term in _ELSEWHERE
+
+
+CORE_CONTEXT = Context()
+
+
+def resolve(given: object, known: Mapping[str, Mapping[str, Any]]) -> Context:
+    """The context of an `@context` value: URLs of the core and of `known` contexts, and term maps written in place.
+
+    Another URL is LdContextNotAvailable (clause 5.5.2), what JSON-LD allows and we do not read yet is NotSupported.
+    """
+    urls: list[str] = []
+    terms: dict[str, str] = {}
+    vocab = ""
+    for part in given if isinstance(given, list) else [given]:
+        if isinstance(part, str) and _CORE_URLS.fullmatch(part):
+            continue
+        if isinstance(part, str):
+            if part not in known:
+                raise InvalidData(
+                    f"the @context {part} is not available here; write its terms into the request, or use {CORE_URL}",
+                    "ld_context",
+                )
+            urls.append(part)
+            part = known[part]  # noqa: PLW2901 - the same part, looked up
+        if not isinstance(part, Mapping):
+            raise InvalidData("@context holds URLs and objects of terms; see JSON-LD 1.1, 3.1", "bad_request")
+        vocab = _read_terms(part, terms) or vocab
+    return Context(tuple(urls), terms, vocab)
+
+
+def _read_terms(part: Mapping[str, Any], terms: dict[str, str]) -> str:
+    """Adds the terms of one object to `terms`; returns its @vocab."""
+    nested = part.get("@context")
+    if isinstance(nested, Mapping):
+        return _read_terms(nested, terms)
+    if len(part) > _MOST_TERMS:
+        raise InvalidData(f"@context has more than {_MOST_TERMS} terms; send only those in use", "bad_request")
+    for term, definition in part.items():
+        if term in {"@version", "@protected", "@vocab"}:
+            continue
+        if term.startswith("@"):
+            raise NotSupported(f"@context uses {term}, which is not read yet; map terms to IRIs only")
+        iri = definition.get("@id", term) if isinstance(definition, Mapping) else definition
+        if not isinstance(iri, str):
+            raise InvalidData(f"@context maps {term} to something that is no IRI; write an absolute IRI", "bad_request")
+        terms[term] = iri
+    for term in part:
+        if term in terms:
+            terms[term] = _absolute(terms[term], terms)
+    vocab = part.get("@vocab", "")
+    return vocab if isinstance(vocab, str) else ""
+
+
+def _absolute(iri: str, terms: Mapping[str, str]) -> str:
+    prefix, colon, rest = iri.partition(":")
+    if colon and not rest.startswith("//") and prefix in terms and terms[prefix] != iri:
+        return terms[prefix] + rest
+    if not colon:
+        return terms.get(iri, iri_of(iri)) if terms.get(iri) != iri else iri_of(iri)
+    return CORE + rest if prefix == "ngsi-ld" else iri
+
+
+def link_context(headers: Sequence[str]) -> str | None:
+    """The URL of the @context in Link headers (clause 6.3.5); None when there is none."""
+    found = []
+    for header in headers:
+        for target, parameters in re.findall(r"<([^>]*)>((?:\s*;[^,<]*)*)", header):
+            if re.search(r'rel\s*=\s*"?' + re.escape(LINK_REL) + r'"?', parameters):
+                found.append(target)
+    if len(found) > 1:
+        raise InvalidData("several Link headers name a JSON-LD @context; send one", "invalid_request")
+    return found[0] if found else None
+
+
+def query_context_of(links: Sequence[str], known: Mapping[str, Mapping[str, Any]]) -> Context:
+    """The context that Link headers name, else the core context (clause 6.3.5)."""
+    url = link_context(links)
+    return CORE_CONTEXT if url is None else resolve(url, known)

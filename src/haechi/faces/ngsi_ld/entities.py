@@ -1,0 +1,147 @@
+"""/entities and below (clauses 6.4 to 6.7): create, retrieve, query, merge, replace, append, update, delete."""
+
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from haechi.core import attribute as attributes
+from haechi.core.errors import InvalidData, NotFound
+from haechi.core.urn import is_uri
+from haechi.faces.ngsi_ld import provision, queries
+from haechi.faces.ngsi_ld.face import Face, no_content, update_result
+from haechi.faces.ngsi_ld.provision import Outcome, existing
+from haechi.faces.ngsi_ld.representation import shown, view_of
+from haechi.faces.ngsi_ld.requests import parameters
+from haechi.faces.ngsi_ld.writes import Change
+
+
+def location_of(request: Request, id: str) -> str:
+    """Path of an entity's resource (clause 6.4.3.1)."""
+    return f"{request.scope.get('root_path', '')}/entities/{quote(id, safe=':')}"
+
+
+def _uri(id: str) -> str:
+    if not is_uri(id):
+        raise InvalidData(f"{id!r} is no URI; entity ids are, such as urn:ngsi-ld:Building:17", "bad_request")
+    return id
+
+
+async def create(face: Face, request: Request) -> Response:
+    """POST /entities (5.6.1): 201 with Location, 409 when there is one."""
+    parameters(request, "")
+    body, context = await face.body(request)
+    id = attributes.entity_from(provision.fragment_of(body, None), context.expand)["id"]
+    async with face.writes.holding([id]):
+        await face.writes.send([provision.create(body, context, await face.entity(id))])
+    return Response(status_code=201, headers={"Location": location_of(request, id)})
+
+
+async def retrieve(face: Face, request: Request, id: str) -> Response:
+    """GET /entities/{id} (5.7.1)."""
+    given = parameters(request, "attrs pick omit")
+    context = face.context(request)
+    view = view_of(given, context)
+    entity = existing(_uri(id), await face.entity(id))
+    wanted = {context.expand(name) for name in given.names("attrs")}
+    if wanted and wanted.isdisjoint(entity["attrs"]):
+        raise NotFound(f"{id} has none of the attributes {given.get('attrs')}; leave attrs out to see what it has")
+    return face.answer(request, shown(entity, view), context)
+
+
+async def query(face: Face, request: Request) -> Response:
+    """GET /entities (5.7.2): pages in order of creation, with links to the next and previous one."""
+    given = parameters(request, queries.PARAMETERS)
+    context = face.context(request)
+    view, question = view_of(given, context), queries.query_of(given, context)
+    found = await face.ask(face.services.store.query, question)
+    page = queries.page_of(given)
+    limit = page[0]
+    links = queries.page_links(request.url.path, given.given, page, len(found.entities) > limit)
+    headers = [("Link", link) for link in links]
+    if found.total is not None:
+        headers.append(("NGSILD-Results-Count", str(found.total)))
+    return face.answer(request, [shown(one, view) for one in found.entities[:limit]], context, headers)
+
+
+async def merge(face: Face, request: Request, id: str) -> Response:
+    """PATCH /entities/{id} (5.6.17)."""
+    parameters(request, "")
+    body, context = await face.body(request, merge=True)
+    async with face.writes.holding([_uri(id)]):
+        await face.writes.send([provision.merge(body, context, existing(id, await face.entity(id)))])
+    return no_content()
+
+
+async def replace(face: Face, request: Request, id: str) -> Response:
+    """PUT /entities/{id} (5.6.18)."""
+    parameters(request, "")
+    body, context = await face.body(request)
+    async with face.writes.holding([_uri(id)]):
+        await face.writes.send([provision.replace(body, context, existing(id, await face.entity(id)))])
+    return no_content()
+
+
+async def delete(face: Face, request: Request, id: str) -> Response:
+    """DELETE /entities/{id} (5.6.6)."""
+    parameters(request, "type")
+    async with face.writes.holding([_uri(id)]):
+        existing(id, await face.entity(id))
+        await face.writes.send([Change("delete", id)])
+    return no_content()
+
+
+async def append(face: Face, request: Request, id: str) -> Response:
+    """POST /entities/{id}/attrs (5.6.3): 204, or 207 when noOverwrite kept something."""
+    given = parameters(request, "")
+    body, context = await face.body(request)
+    async with face.writes.holding([_uri(id)]):
+        old = existing(id, await face.entity(id))
+        outcome = provision.append(body, context, old, "noOverwrite" not in given.options)
+        await _send(face, outcome)
+    return update_result(outcome.updated, outcome.not_updated, context)
+
+
+async def update(face: Face, request: Request, id: str) -> Response:
+    """PATCH /entities/{id}/attrs (5.6.2): 204, or 207 when some attributes are not there."""
+    parameters(request, "")
+    body, context = await face.body(request, merge=True)
+    async with face.writes.holding([_uri(id)]):
+        outcome = provision.update(body, context, existing(id, await face.entity(id)))
+        await _send(face, outcome)
+    return update_result(outcome.updated, outcome.not_updated, context)
+
+
+async def _send(face: Face, outcome: Outcome) -> None:
+    await face.writes.send([outcome.change] if outcome.change else [])
+
+
+async def patch_attribute(face: Face, request: Request, id: str, attribute: str) -> Response:
+    """PATCH /entities/{id}/attrs/{attribute} (5.6.4)."""
+    parameters(request, "")
+    body, context = await face.body(request, merge=True)
+    async with face.writes.holding([_uri(id)]):
+        old = existing(id, await face.entity(id))
+        await face.writes.send([provision.patch_attribute(body, attribute, context, old)])
+    return no_content()
+
+
+async def replace_attribute(face: Face, request: Request, id: str, attribute: str) -> Response:
+    """PUT /entities/{id}/attrs/{attribute} (5.6.19)."""
+    parameters(request, "")
+    body, context = await face.body(request)
+    async with face.writes.holding([_uri(id)]):
+        old = existing(id, await face.entity(id))
+        await face.writes.send([provision.replace_attribute(body, attribute, context, old)])
+    return no_content()
+
+
+async def delete_attribute(face: Face, request: Request, id: str, attribute: str) -> Response:
+    """DELETE /entities/{id}/attrs/{attribute} (5.6.5): the default instance, that of datasetId, or deleteAll=true."""
+    given = parameters(request, "deleteAll datasetId")
+    dataset = given.get("datasetId")
+    where = {"all": True} if given.flag("deleteAll") else {"datasetId": dataset} if dataset else {}
+    async with face.writes.holding([_uri(id)]):
+        old = existing(id, await face.entity(id))
+        await face.writes.send([provision.delete_attribute(attribute, face.context(request), old, where)])
+    return no_content()

@@ -1,0 +1,91 @@
+"""What all resources share: reading the live model off the loop, answers, the context. Made by `routes`."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from haechi.core.entity import Entity
+from haechi.core.errors import HaechiError
+from haechi.faces.ngsi_ld.contexts import Context, query_context_of
+from haechi.faces.ngsi_ld.errors import details
+from haechi.faces.ngsi_ld.requests import LD, answer_type, read
+from haechi.faces.ngsi_ld.services import NgsiServices
+from haechi.faces.ngsi_ld.writes import Writes
+
+T = TypeVar("T")
+
+
+class Face:
+    """One per process."""
+
+    def __init__(self, services: NgsiServices) -> None:
+        self.services = services
+        self.writes = Writes(services.write, services.clock)
+
+    async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
+        """A blocking question to the live model, in a thread."""
+        return await asyncio.to_thread(partial(question, *arguments))
+
+    async def entities(self, ids: Sequence[str]) -> dict[str, Entity]:
+        """Those that exist, decoded."""
+        bodies = await self.ask(self.services.store.load, ids)
+        return {id: orjson.loads(body) for id, body in bodies.items()}
+
+    async def entity(self, id: str) -> Entity | None:
+        return (await self.entities([id])).get(id)
+
+    async def body(self, request: Request, merge: bool = False) -> tuple[Any, Context]:
+        """The JSON body and its context."""
+        return await read(request, self.services.contexts, merge)
+
+    def context(self, request: Request) -> Context:
+        """The context of a request without a body."""
+        return query_context_of(request.headers.getlist("link"), self.services.contexts)
+
+    def answer(
+        self, request: Request, body: Any, context: Context, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()
+    ) -> Response:
+        """200 with the media type the client prefers; the context goes into the body or Link (clause 6.3.6)."""
+        media = answer_type(request)
+        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+        if media == LD:
+            body = [_inside(one, context) for one in body] if isinstance(body, list) else _inside(body, context)
+        else:
+            pairs.append(("Link", context.link))
+        response = Response(orjson.dumps(body), 200, media_type=media)
+        for name, value in pairs:
+            response.headers.append(name, value)
+        return response
+
+
+def _inside(document: Any, context: Context) -> Any:
+    return {"@context": context.body, **document} if isinstance(document, dict) else document
+
+
+def json_answer(body: Any, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer that is no entity: results of updates and batches."""
+    return Response(orjson.dumps(body), status, dict(headers or {}), "application/json")
+
+
+def no_content() -> Response:
+    """204."""
+    return Response(status_code=204)
+
+
+def update_result(updated: Sequence[str], not_updated: Mapping[str, str], context: Context) -> Response:
+    """204, or 207 with an UpdateResult (clause 5.2.18) when something was left as it was."""
+    if not not_updated:
+        return no_content()
+    left = [{"attributeName": context.compact(name), "reason": reason} for name, reason in not_updated.items()]
+    return json_answer({"updated": [context.compact(name) for name in updated], "notUpdated": left}, 207)
+
+
+def batch_result(success: Sequence[str], errors: Mapping[str, HaechiError]) -> dict[str, Any]:
+    """BatchOperationResult (clause 5.2.16)."""
+    failed = [{"entityId": id, "error": details(error)} for id, error in errors.items()]
+    return {"success": list(success), "errors": failed}

@@ -1,0 +1,173 @@
+"""Reads requests: media types, bodies, @context, parameters (clauses 6.3.3 to 6.3.11). Used by all resources."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from haechi.core.errors import InvalidData, NotSupported
+from haechi.faces.ngsi_ld.contexts import CORE_CONTEXT, Context, link_context, query_context_of, resolve
+
+LARGEST = 10 * 2**20
+DEEPEST = 60  # levels of arrays and objects in a body
+JSON, LD, MERGE = "application/json", "application/ld+json", "application/merge-patch+json"
+_LATER = frozenset(
+    """
+    csf csourceIds containedBy via join joinLevel orderBy collation splitEntities entityMap lang geometryProperty
+    datasetId expandValues jsonKeys scopeQ timerel timeAt endTimeAt lastN snapshotId entityId
+    """.split()  # noqa: SIM905 - a list of words is read as one
+)
+_OPTIONS = frozenset(
+    ("keyValues", "simplified", "concise", "normalized", "sysAttrs", "count", "noOverwrite", "update", "replace")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The query parameters of one request, those it may have."""
+
+    given: Mapping[str, str]
+    options: frozenset[str]
+
+    def get(self, name: str) -> str | None:
+        return self.given.get(name)
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """A comma-separated list; empty when absent."""
+        text = self.given.get(name)
+        if text is None:
+            return ()
+        found = tuple(one.strip() for one in text.split(","))
+        if not all(found):
+            raise InvalidData(f"{name}={text!r} has an empty member; separate names by single commas", "bad_request")
+        return found
+
+    def flag(self, name: str) -> bool:
+        """`true` or `false`; false when absent."""
+        text = self.given.get(name, "false")
+        if text not in {"true", "false"}:
+            raise InvalidData(f"{name} must be true or false, not {text!r}", "bad_request")
+        return text == "true"
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number in bounds."""
+        text = self.given.get(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdecimal() or len(text) > 12 or not low <= int(text) <= high:
+            raise InvalidData(f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}", "bad_request")
+        return int(text)
+
+
+def parameters(request: Request, allowed: str) -> Parameters:
+    """The query parameters; refuses those the resource does not have (clause 5.5.2) and names what there is."""
+    known = {*allowed.split(), "options", "format", "local"}
+    given: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in known:
+            given[name] = f"{given[name]},{value}" if name in given and name in {"id", "type", "attrs"} else value
+        elif name in _LATER:
+            raise NotSupported(f"the parameter {name} is not supported here yet; leave it out")
+        else:
+            raise InvalidData(f"no parameter {name!r} here; there are {', '.join(sorted(known))}", "invalid_request")
+    chosen = [one for name in ("options", "format") for one in given.get(name, "").split(",") if one]
+    if wrong := [one for one in chosen if one not in _OPTIONS]:
+        raise InvalidData(f"unknown option {wrong[0]!r}; there are {', '.join(sorted(_OPTIONS))}", "invalid_request")
+    return Parameters(given, frozenset(chosen))
+
+
+def check_tenant(request: Request) -> None:
+    """One city is one tenant (clause 4.14): only the default one exists."""
+    tenant = request.headers.get("ngsild-tenant")
+    if tenant:
+        raise InvalidData(f"no tenant {tenant!r} here; leave NGSILD-Tenant out", "tenant")
+
+
+def answer_type(request: Request) -> str:
+    """application/json or application/ld+json, whichever the client prefers (clause 6.3.6)."""
+    header = request.headers.get("accept", "*/*") or "*/*"
+    ranked: list[tuple[float, int, str]] = []
+    for place, item in enumerate(header.split(",")):
+        media, _, rest = item.partition(";")
+        ranked.append((-_weight(rest), place, media.strip().lower()))
+    for weight, _, media in sorted(ranked):
+        if weight < 0 and media in {"*/*", "application/*", JSON}:
+            return JSON
+        if weight < 0 and media == LD:
+            return LD
+    raise InvalidData(f"{header!r} accepts neither {JSON} nor {LD}; accept one of them", "not_acceptable")
+
+
+def _weight(parameters: str) -> float:
+    for one in parameters.split(";"):
+        name, _, value = one.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+async def read(request: Request, known: Mapping[str, Mapping[str, Any]], merge: bool = False) -> tuple[Any, Context]:
+    """The JSON body without `@context`, and the context; `merge`: application/merge-patch+json is taken too."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    allowed = (JSON, LD, MERGE) if merge else (JSON, LD)
+    if media not in allowed:
+        raise InvalidData(f"Content-Type is {media or 'missing'}; send one of {', '.join(allowed)}", "media_type")
+    body = parse(await _bytes(request))
+    if isinstance(body, list):
+        return [_with_context(request, one, media, known) for one in body], CORE_CONTEXT
+    return _with_context(request, body, media, known)
+
+
+def _with_context(
+    request: Request, body: Any, media: str, known: Mapping[str, Mapping[str, Any]]
+) -> tuple[Any, Context]:
+    """One document and its context; the place where the context stands follows from the media type (clause 6.3.5)."""
+    inside = isinstance(body, dict) and "@context" in body
+    if media == LD:
+        if link_context(request.headers.getlist("link")) is not None:
+            raise InvalidData(f"with {LD} the @context stands in the body; leave the Link header out", "bad_request")
+        if not inside:
+            raise InvalidData(f"with {LD} the body needs an @context; add it or send {JSON}", "bad_request")
+        return {name: value for name, value in body.items() if name != "@context"}, resolve(body["@context"], known)
+    if inside and media == MERGE:
+        return {name: value for name, value in body.items() if name != "@context"}, resolve(body["@context"], known)
+    if inside:
+        raise InvalidData(
+            f"an @context in the body needs Content-Type: {LD}; or name it in a Link header", "bad_request"
+        )
+    return body, query_context_of(request.headers.getlist("link"), known)
+
+
+async def _bytes(request: Request) -> bytes:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > LARGEST:
+            raise InvalidData(f"the body is larger than {LARGEST} bytes; send it in several parts", "too_large")
+    return bytes(content)
+
+
+def parse(content: bytes) -> Any:
+    """The JSON value; refuses what is no JSON and what nests too deep to be worked on."""
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise InvalidData(f"the body is not JSON: {error}", "invalid_request") from error
+    level, depth = [body], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise InvalidData(f"the body nests deeper than {DEEPEST} levels; flatten it", "bad_request")
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
+    return body

@@ -1,0 +1,96 @@
+"""The NGSI-LD API's resources by path and method (clause 6.2). Mounted by the api role below /ngsi-ld/v1."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.types import Receive, Scope, Send
+
+from haechi.core.errors import HaechiError, InvalidData, NotFound
+from haechi.faces.http import PERSON, require
+from haechi.faces.ngsi_ld import batch, discovery, entities
+from haechi.faces.ngsi_ld.errors import error_response
+from haechi.faces.ngsi_ld.face import Face
+from haechi.faces.ngsi_ld.requests import check_tenant
+from haechi.faces.ngsi_ld.services import NgsiServices
+
+__all__ = ["NgsiServices", "routes"]
+
+Resource = Callable[..., Awaitable[Response]]
+_SAFE = frozenset({"GET", "HEAD"})
+# A path as its segments; * stands for a name or id, which may itself hold an escaped slash.
+_RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
+    ("entities",): {"POST": entities.create, "GET": entities.query},
+    ("entities", "*"): {
+        "GET": entities.retrieve,
+        "PATCH": entities.merge,
+        "PUT": entities.replace,
+        "DELETE": entities.delete,
+    },
+    ("entities", "*", "attrs"): {"POST": entities.append, "PATCH": entities.update},
+    ("entities", "*", "attrs", "*"): {
+        "PATCH": entities.patch_attribute,
+        "PUT": entities.replace_attribute,
+        "DELETE": entities.delete_attribute,
+    },
+    ("types",): {"GET": discovery.types},
+    ("types", "*"): {"GET": discovery.type_info},
+    ("attributes",): {"GET": discovery.attributes},
+    ("attributes", "*"): {"GET": discovery.attribute_info},
+    ("entityOperations", "create"): {"POST": batch.create},
+    ("entityOperations", "upsert"): {"POST": batch.upsert},
+    ("entityOperations", "update"): {"POST": batch.update},
+    ("entityOperations", "merge"): {"POST": batch.merge},
+    ("entityOperations", "delete"): {"POST": batch.delete},
+}
+
+
+def routes(services: NgsiServices) -> list[BaseRoute]:
+    """Routes relative to where they are mounted."""
+    return [Mount("/", app=_Api(Face(services)))]
+
+
+class _Api:
+    """Chooses by the escaped path, because ids are URIs; errors of the tree become ProblemDetails."""
+
+    def __init__(self, face: Face) -> None:
+        self._face = face
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except HaechiError as error:
+            response = error_response(error)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        resource, names = _find(request)
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in resource:
+            allowed = ", ".join(sorted(resource))
+            error = InvalidData(f"{request.method} is not for this resource; it knows {allowed}", "method")
+            return error_response(error, {"Allow": allowed})
+        if method not in _SAFE and PERSON in request.scope:
+            require(request, "operator")
+        check_tenant(request)
+        return await resource[method](self._face, request, *names)
+
+
+def _find(request: Request) -> tuple[Mapping[str, Resource], list[str]]:
+    """The resource of a path and what stands for its asterisks."""
+    root: str = request.scope.get("root_path", "")
+    raw: Any = request.scope.get("raw_path")
+    path = raw.decode("latin-1") if raw else request.scope["path"]
+    segments = [unquote(one) for one in path.removeprefix(root).strip("/").split("/")]
+    for pattern, resource in _RESOURCES.items():
+        if len(pattern) == len(segments) and all(
+            want in ("*", have) for want, have in zip(pattern, segments, strict=True)
+        ):
+            return resource, [have for want, have in zip(pattern, segments, strict=True) if want == "*"]
+    raise NotFound(
+        f"no resource {path} here; there are {', '.join(sorted({'/' + one[0] for one in _RESOURCES}))} and below"
+    )

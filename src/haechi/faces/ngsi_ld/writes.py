@@ -1,0 +1,115 @@
+"""Turns what a request changes into commands for context and the observations they imply, and sends both to the log.
+
+So history and rules see an API's values like any device's (tally link "api"): an instance without datasetId of a
+Property or GeoProperty is an observation at its observedAt; without observedAt, a Property whose value is a number, a
+text or a boolean is one at the face's clock.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from haechi.core import entity as stored
+from haechi.core.entity import Entity, Instance
+from haechi.core.frame import EntityCommand, Frame, Tally
+from haechi.core.observation import Observation, to_batch
+from haechi.core.times import to_us
+from haechi.ports import Clock
+from haechi.services.context import changes
+
+LINK = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One command to be. `body`: the stored entity, or fragments of it for `merge`; `old`: what was read."""
+
+    op: str
+    entity: str
+    body: dict[str, Any] = field(default_factory=dict)
+    attribute: str = ""
+    old: Entity | None = None
+
+
+class Writes:
+    """Locks entities while a request decides about them, and sends its changes as one frame."""
+
+    def __init__(self, write: Callable[[Frame], Awaitable[None]], clock: Clock) -> None:
+        self._write = write
+        self._clock = clock
+        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._sent = 0
+
+    @asynccontextmanager
+    async def holding(self, ids: Iterable[str]) -> AsyncIterator[None]:
+        """Nobody else in this process decides about these entities; ids are taken in order: no deadlock."""
+        async with AsyncExitStack() as stack:
+            for id in sorted(set(ids)):
+                await stack.enter_async_context(self._held(id))
+            yield
+
+    @asynccontextmanager
+    async def _held(self, id: str) -> AsyncIterator[None]:
+        lock, users = self._locks.setdefault(id, (asyncio.Lock(), []))
+        users.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                self._locks.pop(id, None)
+
+    async def send(self, made: Sequence[Change]) -> None:
+        """Returns when reads see the changes. `Unavailable`: they may or may not be there; read and decide again."""
+        if not made:
+            return
+        at = to_us(self._clock.now())
+        rows = [row for change in made for row in implied(change, at)]
+        tallies = {LINK: Tally(len(rows), len(rows), 0)} if rows else {}
+        commands = tuple(self._command(change, at) for change in made)
+        frame = Frame(tallies, commands=commands, observations=to_batch(rows)) if rows else Frame(commands=commands)
+        await self._write(frame)
+
+    def _command(self, change: Change, at: int) -> EntityCommand:
+        body = orjson.dumps(change.body) if change.body else b""
+        self._sent += 1
+        digest = blake2b(b"%d %d %s %s" % (at, self._sent, change.entity.encode(), body), digest_size=16).hexdigest()
+        return EntityCommand(f"api-{digest}", change.op, change.entity, body, change.attribute, at)
+
+
+def implied(change: Change, at: int) -> list[Observation]:
+    """The observations that a change implies, received at that instant."""
+    named = change.body.get("attrs", {}) if change.op in {"upsert", "replace", "merge"} else {}
+    result = change.body
+    if change.op == "merge":
+        assert change.old is not None, "a merge needs the entity it merges into"
+        result = changes.merge(deepcopy(change.old), change.body, at)
+    found = []
+    for name, given in named.items():
+        fragment = stored.find(given or (), None)
+        if fragment is not None and "value" in fragment and fragment["value"] is not None:
+            instance = stored.find(result["attrs"][name], None)
+            row = None if instance is None else _observation(change.entity, name, (instance, fragment), at)
+            found += [] if row is None else [row]
+    return found
+
+
+def _observation(entity: str, name: str, both: tuple[Instance, Instance], at: int) -> Observation | None:
+    instance, fragment = both
+    value, observed_at = instance.get("value"), fragment.get("observedAt")
+    if instance["type"] not in {"Property", "GeoProperty"}:
+        return None
+    if observed_at is None and (instance["type"] != "Property" or not isinstance(value, bool | int | float | str)):
+        return None
+    seen = at if observed_at is None else observed_at
+    unit = instance.get("unitCode")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Observation(entity, name, seen, at, value=float(value), unit=unit, link=LINK)
+    return Observation(entity, name, seen, at, text=orjson.dumps(value).decode(), unit=unit, link=LINK)
