@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount
 
 from haechi.app import parts
 from haechi.app.clock import clock_of
@@ -28,8 +28,11 @@ from haechi.faces.console.services import ConsoleServices
 from haechi.faces.console.socket import AbortableWebSocket
 from haechi.faces.console.static import is_public
 from haechi.faces.guard import Guard, SecurityHeaders
+from haechi.faces.ngsi_ld.routes import NgsiServices
+from haechi.faces.ngsi_ld.routes import routes as ngsi_routes
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
-from haechi.ports import Clock, EntityStore
+from haechi.plugins.stores.sqlite.entities import SqliteEntities
+from haechi.ports import Clock
 from haechi.services.cities.model import City, type_of
 from haechi.services.history.reader import HistoryTail
 from haechi.services.incidents import shown_playbook
@@ -51,7 +54,7 @@ class _Core:
     log: NatsLog
     bus: NatsBus
     progress: Progress
-    entities: EntityStore
+    entities: SqliteEntities
     history: HistoryTail
     hub: LiveHub
 
@@ -161,7 +164,8 @@ def _config(settings: RunSettings, application: object) -> uvicorn.Config:
 
 def _application(core: _Core) -> object:
     console, feed = _console(core)
-    routes: list[BaseRoute] = [*console_routes(console), *files()]
+    ngsi = NgsiServices(core.entities, _Writer(core), core.clock)
+    routes: list[BaseRoute] = [*console_routes(console), Mount("/ngsi-ld/v1", routes=ngsi_routes(ngsi)), *files()]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

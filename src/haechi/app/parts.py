@@ -65,7 +65,7 @@ def user_accounts(settings: RunSettings) -> accounts.Accounts:
     return accounts.Accounts(store, clock_of(None), lambda: secrets.token_urlsafe(32))
 
 
-def entity_store(settings: RunSettings, *, read_only: bool = False) -> EntityStore:
+def entity_store(settings: RunSettings, *, read_only: bool = False) -> SqliteEntities:
     """The live model; written by the pipeline alone."""
     return SqliteEntities(settings.folder / "context.db", read_only=read_only)
 
