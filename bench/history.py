@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from haechi.core.frame import Frame, encode
 from haechi.core.observation import INSTANT, SCHEMA
-from haechi.plugins.stores.iceberg import IcebergFiles, IcebergStore
+from haechi.plugins.stores.iceberg.reader import IcebergFiles
+from haechi.plugins.stores.iceberg.store import IcebergStore
 from haechi.ports import Record, SeriesQuery
 from haechi.services.history import HistoryTail, HistoryWriter
 from haechi.services.history.rows import of_records, to_table
