@@ -75,7 +75,7 @@ def create(settings: Mapping[str, Any]) -> "JsonCodec":
 
 
 class JsonCodec:
-    """`ports.Codec`. Refuses as: malformed, bad_time, bad_device, bad_channel, bad_records, bad_unit, too_deep, empty."""
+    """`ports.Codec`. Refuses: malformed, bad_time, bad_device, bad_channel, bad_records, bad_unit, too_deep, empty."""
 
     def __init__(self, settings: JsonSettings) -> None:
         self._time, self._clock = settings.time, CLOCKS[settings.time_format]

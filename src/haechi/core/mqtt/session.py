@@ -1,0 +1,104 @@
+"""The server's side of an MQTT client's session: what is on its way to it, what came from it once. Adapters keep it."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from haechi.core.mqtt import packets as mqtt
+
+UNKNOWN_ID = 0x92
+
+
+class Item(msgspec.Struct, array_like=True):
+    """A message on its way to subscribers; `until` in microseconds, 0 for ever (3.3.2.3.3)."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    properties: dict[int, Any] = {}
+    until: int = 0
+
+
+def received(topic: str, payload: bytes, flags: int, about: mqtt.Properties, now: int) -> Item:
+    """What a client published; `flags` as in the first byte, `now` in microseconds."""
+    expiry_s = about.get(mqtt.MESSAGE_EXPIRY)
+    until = 0 if expiry_s is None else now + expiry_s * 1_000_000
+    return Item(topic, payload, flags >> 1 & 3, bool(flags & 1), mqtt.forwarded(about), until)
+
+
+def delivery(item: Item, number: int, again: bool, v5: bool, now: int) -> bytes:
+    """The PUBLISH for a subscriber, without a packet id at QoS 0; no bytes when the message has expired."""
+    properties = item.properties
+    if item.until:
+        left_s = (item.until - now) // 1_000_000
+        if left_s <= 0:
+            return b""
+        properties = {**properties, mqtt.MESSAGE_EXPIRY: left_s}
+    flags = (8 if again else 0) | (2 if number else 0) | item.retain
+    return mqtt.deliver(item.topic, item.payload, flags, number, properties if v5 else None)
+
+
+class Outlet(Protocol):
+    """What a session sees of its connection."""
+
+    window: int  # unacknowledged QoS 1 messages the client takes at once
+
+    def send(self, item: Item, number: int, again: bool) -> bool:
+        """Writes a PUBLISH; False when it is dropped: QoS 0 on a full socket, packet too large, expired."""
+
+
+class Session:
+    """One client of one device (4.1). Keyed by both, so that no device can take over another's session."""
+
+    def __init__(self, key: tuple[str, str], queue_max: int) -> None:
+        self.key, self.queue_max = key, queue_max
+        self.expiry_s = 0
+        self.left_at = 0  # microseconds, when the connection ended; 0 while there is one
+        self.outlet: Outlet | None = None
+        self.will: Callable[[], None] | None = None  # calls off a will that waits for its delay (3.1.3.2.2)
+        self.filters: dict[str, int] = {}
+        self.received: set[int] = set()  # QoS 2 packet ids that are stored and not released (4.3.3)
+        self.busy: set[int] = set()  # QoS 2 packet ids on their way to the store
+        self.inflight: dict[int, Item] = {}
+        self.queue: deque[Item] = deque()
+        self._number = 0
+
+    def settle(self, reply: int, number: int, code: int) -> int:
+        """A QoS 2 id counts as received from a good PUBREC to PUBCOMP; returns the code to answer with (4.3.3)."""
+        self.busy.discard(number)
+        if reply == mqtt.PUBCOMP:
+            code = 0 if number in self.received else UNKNOWN_ID
+            self.received.discard(number)
+        elif not code:
+            self.received.add(number)
+        return code
+
+    def offer(self, item: Item) -> bool:
+        """Sends or queues a message; False when it had to be dropped."""
+        if not item.qos:
+            return self.outlet is not None and self.outlet.send(item, 0, False)
+        if len(self.queue) >= self.queue_max or not (self.outlet or self.expiry_s):
+            return False
+        self.queue.append(item)
+        self.pump()
+        return True
+
+    def pump(self) -> None:
+        """Sends what is queued as far as the client's window goes."""
+        while self.outlet and self.queue and len(self.inflight) < self.outlet.window:
+            self._number = self._number % 65_535 + 1
+            if self._number not in self.inflight:
+                item = self.queue.popleft()
+                if self.outlet.send(item, self._number, False):
+                    self.inflight[self._number] = item
+
+    def resume(self, outlet: Outlet) -> None:
+        """Sends again, with DUP, what the last connection left unacknowledged (4.4), then what waited."""
+        self.outlet = outlet
+        over = list(self.inflight)[outlet.window :]
+        self.queue.extendleft(self.inflight.pop(number) for number in reversed(over))
+        self.inflight = {number: item for number, item in self.inflight.items() if outlet.send(item, number, True)}
+        self.pump()

@@ -1,0 +1,209 @@
+"""The MQTT front door: a listener of our own (3.1.1, 5.0) whose acknowledgements follow the log. `app.py` starts it.
+
+What all connections sent within `gather_ms` goes to ingest as one batch; PUBACK, PUBREC and PUBCOMP follow it.
+"""
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from haechi.core.errors import HaechiError, InvalidSettings, Unavailable
+from haechi.core.message import Message
+from haechi.core.mqtt.packets import PUBREC
+from haechi.core.mqtt.session import Item
+from haechi.core.mqtt.topics import Template, is_topic, to_subject, to_topic
+from haechi.core.times import to_us
+from haechi.plugins.adapters.mqtt.connection import BUSY, GATHER, SHUTTING_DOWN, Connection, Entry
+from haechi.plugins.adapters.mqtt.sessions import Hub
+from haechi.plugins.adapters.mqtt.settings import MqttSettings, read, tls
+from haechi.ports import AdapterContext, Receipt
+
+STOP_S = 1.0  # what clients get to take their last answers when the door closes
+RETRY_S = 0.2
+_events = structlog.get_logger("mqtt")
+
+
+def create(settings: Mapping[str, Any], context: AdapterContext) -> "MqttAdapter":
+    """The door of one link; `InvalidSettings` names the setting that is wrong."""
+    return MqttAdapter(read(settings), context)
+
+
+class MqttAdapter:
+    """`ports.Adapter`. `address` is where it listens once started."""
+
+    def __init__(self, settings: MqttSettings, context: AdapterContext) -> None:
+        self.settings, self.context = settings, context
+        self.topic = Template(settings.topic)
+        self.address: tuple[str, int] = (settings.host, settings.port)
+        self.loop: asyncio.AbstractEventLoop
+        self.hub: Hub
+        self.connections: set[Connection] = set()
+        self.devices: dict[str, int] = {}  # how many connections each device has
+        self.held: list[Connection] = []  # not read, because enough is pending
+        self.counts = {"accepted": 0, "batches": 0, "unavailable": 0, "turned_away": 0}
+        self._entries: list[Entry] = []
+        self._server: asyncio.Server | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None]
+        self._unlisten: list[Callable[[], Awaitable[None]]] = []
+
+    def now(self) -> int:
+        return to_us(self.context.clock.now())
+
+    async def start(self) -> None:
+        """Listens on the bus and opens the port; see `ports.Adapter`."""
+        if self._server:
+            return
+        secure, where = tls(self.settings), (self.settings.host, self.settings.port)
+        self.loop = asyncio.get_running_loop()
+        self.hub = Hub(self.context.data, self.settings.queue_max, self.settings.retained_max, self.now())
+        try:
+            for prefix in ("mqtt", "mqtt_retained"):
+                self._unlisten.append(await self.context.bus.listen(f"{prefix}.>", self._heard))
+            self._server = await self.loop.create_server(lambda: Connection(self), *where, ssl=secure, backlog=1024)
+        except (OSError, HaechiError) as error:
+            await self._release()
+            if isinstance(error, HaechiError):
+                raise
+            kind = Unavailable if error.errno == errno.EADDRINUSE else InvalidSettings
+            message = f"host, port: cannot listen on {where[0]}:{where[1]} ({error}); free it or name another"
+            raise kind(message) from error
+        self.address = self._server.sockets[0].getsockname()[:2]
+        self._sweeping = self.loop.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Acknowledges what is stored, then closes every connection; devices are not reported offline."""
+        if not self._server:
+            return
+        self._server.close()
+        self._server = None
+        if self._flushing:
+            await asyncio.wait([self._flushing], timeout=self.settings.unavailable_s + STOP_S)
+        for task in filter(None, (self._sweeping, self._flushing)):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        for connection in list(self.connections):
+            connection.leave(SHUTTING_DOWN, "the server stops", quiet=True)
+            self.loop.call_later(STOP_S, connection.transport.abort)
+        while self.connections:  # noqa: ASYNC110 - once, for STOP_S at most
+            await asyncio.sleep(0.01)
+        await self._release()
+
+    async def _release(self) -> None:
+        while self._unlisten:
+            await self._unlisten.pop()()
+        self.hub.close()
+
+    def health(self) -> Mapping[str, float]:
+        """Gauges and counters of the door."""
+        hub = {"sessions": len(self.hub.sessions), "retained": len(self.hub.retained), "dropped": self.hub.dropped}
+        return {"connections": len(self.connections), "pending": len(self._entries), **self.counts, **hub}
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            for connection in list(self.connections):
+                connection.check(self.loop.time())
+            try:
+                self.hub.sweep(self.now())
+            except Unavailable as error:
+                _events.warning("sessions_not_saved", link=self.context.link, error=str(error))
+
+    async def _heard(self, subject: str, payload: bytes) -> None:
+        topic = to_topic(subject)
+        if is_topic(topic):  # else no client could have subscribed to it
+            item = Item(topic, payload, retain=subject.startswith("mqtt_retained."))
+            if item.retain:
+                self.hub.keep(item)
+            self.hub.tell(item)
+
+    @property
+    def full(self) -> bool:
+        """Whether connections must wait: enough messages are pending, or the door closes."""
+        return self._server is None or len(self._entries) >= self.settings.pending_max
+
+    def add(self, entry: Entry) -> None:
+        """Puts a packet into the next batch."""
+        self._entries.append(entry)
+        if self._flushing is None:
+            self._flushing = self.loop.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        most = self.settings.gather_max
+        try:
+            if self.settings.gather_ms:
+                await asyncio.sleep(self.settings.gather_ms / 1000)
+            while self._entries:
+                batch, self._entries = self._entries[:most], self._entries[most:]
+                held, self.held = self.held, []
+                for connection in held:
+                    connection.release(GATHER)
+                await self._store(batch)
+        finally:
+            self._flushing = None
+
+    async def _store(self, batch: Sequence[Entry]) -> None:
+        messages = [entry.message for entry in batch if entry.message is not None]
+        try:
+            receipt = await self._accept(messages) if messages else Receipt()
+            kept = self._settle(batch, receipt)
+            self.counts["accepted"] += len(messages)
+            self.counts["batches"] += 1
+        except Exception as error:  # a bug in ingest must not stop the door: nobody is acknowledged, everybody resends
+            log = _events.warning if isinstance(error, Unavailable) else _events.exception
+            log("batch_not_stored", link=self.context.link, messages=len(messages), error=str(error))
+            self._fail(batch)
+            return
+        for item in kept:  # subscribers, ours too, get it from the bus, so that every door gives it once
+            try:
+                await self.context.bus.publish(to_subject(item.topic), item.payload)
+            except Unavailable:
+                self.hub.tell(item)
+
+    async def _accept(self, messages: Sequence[Message]) -> Receipt:
+        give_up_at = self.loop.time() + self.settings.unavailable_s
+        while True:
+            try:
+                return await self.context.intake.accept(messages)
+            except Unavailable:
+                self.counts["unavailable"] += 1
+                if self.loop.time() >= give_up_at:
+                    raise
+                await asyncio.sleep(RETRY_S)
+
+    def _settle(self, batch: Sequence[Entry], receipt: Receipt) -> list[Item]:
+        """Answers a stored batch; returns what was retained. `Unavailable`: sessions cannot be saved."""
+        answers, told, index, why = dict[Connection, list[bytes]](), list[tuple[Item, Connection]](), -1, ""
+        for entry in batch:
+            if entry.message is not None:
+                index += 1
+                why = receipt.refused.get(index, "") if receipt.refused else ""
+            if entry.item is not None and not why:
+                told.append((entry.item, entry.sender))
+            if entry.reply:
+                target, answer = entry.sender.answer(entry, why)
+                if target is not None:
+                    answers.setdefault(target, []).append(answer)
+        kept = [item for item, _ in told if item.retain and self.hub.keep(item)]
+        self.hub.commit()
+        for connection, packets in answers.items():
+            connection.write(b"".join(packets))
+        for item, sender in told:
+            if not item.retain:
+                self.hub.tell(item, sender.session)
+        return kept
+
+    def _fail(self, batch: Sequence[Entry]) -> None:
+        lost = sum(entry.message is not None and not entry.reply for entry in batch)
+        if lost:  # QoS 0: nobody sends it again
+            self.context.intake.reject(self.context.link, "unavailable", lost)
+        for entry in batch:
+            if entry.reply == PUBREC:
+                entry.sender.session.busy.discard(entry.number)
+            if entry.reply:
+                entry.sender.leave(BUSY, "the platform cannot store now; connect and send again", quiet=True)
