@@ -72,6 +72,7 @@ class WatchProjection:
         self._torn = True
         for record in records:
             if record.seq > start:
+                self._alarms.expire(record.stored_at)
                 (self._command if record.subject == "ops" else self._observe)(record)
                 self._position = record.seq
         return self._finish(fresh, self._position)
