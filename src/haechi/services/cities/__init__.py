@@ -1,6 +1,7 @@
 """The city package: what a city declares, read and checked before anything runs. Used by `app.py` and `cli.py`."""
 
-from haechi.services.cities.city import Around, check, load_city
+from haechi.services.cities.city import check, load_city
+from haechi.services.cities.conduct import Around
 from haechi.services.cities.model import AttributeDef, City, Device, Domain, FieldMap, Link, MapLayer, TypeDef, type_of
 from haechi.services.cities.problems import Problem
 

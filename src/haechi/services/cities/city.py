@@ -1,7 +1,6 @@
-"""Reads and checks a whole city package. `app.py` calls `load_city` before any port opens, `haechi check` calls `check`."""
+"""Reads and checks a whole city package: `load_city` for `app.py` before any port opens, `check` for `haechi check`."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,30 +8,15 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from haechi.core.errors import InvalidSettings
+from haechi.services.cities.conduct import Around, check_conduct
 from haechi.services.cities.domains import read_domain
 from haechi.services.cities.facilities import read_facilities
 from haechi.services.cities.links import read_devices, read_links
 from haechi.services.cities.model import City, Domain, MapLayer, TypeDef
-from haechi.services.cities.problems import Problem, ProblemLike, Report
+from haechi.services.cities.problems import Problem, Report
 from haechi.services.cities.toml import LANGUAGES, Table, read_toml
 
 ROLES = ("land", "water", "road", "building", "rail", "boundary", "label", "pipe", "green")
-Checker = Callable[[Path, Mapping[str, TypeDef]], Sequence[ProblemLike]]
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What a city is checked against besides its own files; `app.py` fills it from the registry and the services.
-
-    `rule_problems(folder, types)` checks a folder of rules, `playbook_problems(folder, types)` one of playbooks; None
-    leaves that out.
-    """
-
-    domains: Mapping[str, Path]
-    adapters: Collection[str] | None = None
-    codecs: Collection[str] | None = None
-    rule_problems: Checker | None = None
-    playbook_problems: Checker | None = None
 
 
 def check(path: Path, around: Around) -> list[Problem]:
@@ -46,7 +30,7 @@ def load_city(path: Path, around: Around) -> City:
     if city is None or problems:
         listed = "\n".join(f"  {one}" for one in problems)
         raise InvalidSettings(
-            f"the city package {path} has {len(problems)} mistake(s):\n{listed}\nMend them and run `haechi check {path}`."
+            f"the city package {path} has {len(problems)} mistake(s):\n{listed}\nMend them; `haechi check` tells more."
         )
     return city
 
@@ -83,7 +67,7 @@ def _city(path: Path, table: Table, around: Around, report: Report) -> City:
     devices = read_devices(
         path / "devices.csv", links, {urn: str(one[1].get("type")) for urn, one in found.items()}, report
     )
-    _conduct(path, domains, types, around, report)
+    check_conduct(path, domains, types, around, report)
     return City(
         **{
             **header,
@@ -181,16 +165,6 @@ def _layer_file(table: Table, path: Path, layer: MapLayer) -> None:
             return
         if not isinstance(body, dict) or body.get("type") != "FeatureCollection":
             table.report.add(layer.file, 1, "no GeoJSON FeatureCollection", "write one")
-
-
-def _conduct(
-    path: Path, domains: Mapping[str, Domain], types: Mapping[str, TypeDef], around: Around, report: Report
-) -> None:
-    for folder in [path, *(domain.folder for domain in domains.values())]:
-        if around.rule_problems is not None and (folder / "rules").is_dir():
-            report.extend(around.rule_problems(folder / "rules", types))
-        if around.playbook_problems is not None and (folder / "playbooks").is_dir():
-            report.extend(around.playbook_problems(folder / "playbooks", types))
 
 
 def _texts(path: Path, domains: Mapping[str, Domain], report: Report) -> dict[str, dict[str, Any]]:

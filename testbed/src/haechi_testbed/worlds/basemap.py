@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from haechi_testbed.worlds.names import DONGS
@@ -96,7 +97,7 @@ def _trunk_steps(world: World) -> list[tuple[Any, Any]]:
     found = []
     for pipe in world.network.pipes.values():
         nodes = [at.get((x - 7.0, y - 5.0)) for x, y in pipe.path] if pipe.area < 0 else []
-        found += [(a, b) for a, b in zip(nodes, nodes[1:], strict=False) if a and b]
+        found += [(a, b) for a, b in pairwise(nodes) if a and b]
     return found
 
 

@@ -67,7 +67,7 @@ def place_sensors(world: World) -> Sensors:
 
 
 def _spread(world: World, area: int) -> list[str]:
-    """Junctions of a district, each as far as possible from those before; the first is the one farthest from the inlet."""
+    """Junctions of a district, each as far as possible from those before; the first is farthest from the inlet."""
     members = [one for one in world.network.junctions.values() if one.area == area]
     start = world.network.junctions[f"t{area + 1}"]
     chosen = [max(members, key=lambda one: (distance(one.at, start.at), one.id))]

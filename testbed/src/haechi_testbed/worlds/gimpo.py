@@ -1,4 +1,4 @@
-"""Generates the city package `cities/gimpo`: a simulated district laid over Gimpo's real frame. Used by `haechi-testbed world`.
+"""Generates `cities/gimpo`: a simulated district laid over Gimpo's real frame. Used by `haechi-testbed world`.
 
 Everything except place names and the frame is invented; one seed gives one city, byte for byte.
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from haechi_testbed.worlds import basemap, facilities, inp, settings
-from haechi_testbed.worlds.network import Network, Plan, Point, Tank, build
-from haechi_testbed.worlds.streets import Frame, Streets, lay
+from haechi_testbed.worlds.network import Network, Plan, Tank, build
+from haechi_testbed.worlds.streets import Frame, Point, Streets, lay
 
 SEED = 26
 FRAME = Frame(126.66, 37.645)

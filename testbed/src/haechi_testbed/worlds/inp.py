@@ -49,8 +49,8 @@ def _tanks(network: Network) -> Iterable[str]:
 
 def _pipes(network: Network) -> Iterable[str]:
     for pipe in network.pipes.values():
-        status = "CLOSED" if pipe.closed else "OPEN"
-        yield f"{pipe.id}\t{pipe.start}\t{pipe.end}\t{pipe.length:.1f}\t{pipe.diameter_mm}\t{pipe.roughness}\t0\t{status}"
+        size = f"{pipe.length:.1f}\t{pipe.diameter_mm}\t{pipe.roughness}"
+        yield f"{pipe.id}\t{pipe.start}\t{pipe.end}\t{size}\t0\t{'CLOSED' if pipe.closed else 'OPEN'}"
 
 
 def _demands(network: Network) -> Iterable[str]:

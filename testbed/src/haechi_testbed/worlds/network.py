@@ -1,4 +1,4 @@
-"""Lays a drinking-water network under a street grid: districts with one metered inlet each, trunk mains, pumps, tanks, meters.
+"""Lays a drinking-water network under a street grid: districts with a metered inlet each, trunk mains, pumps, tanks.
 
 Used by a world's script; the result is written as an EPANET file (`inp.py`) and as facilities of a city package.
 """
@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from haechi_testbed.worlds.streets import Edge, Node, Point, Streets, distance, hops, route
 
@@ -43,7 +44,7 @@ class Pipe:
     @property
     def length(self) -> float:
         """Metres along the path."""
-        return round(sum(distance(a, b) for a, b in zip(self.path, self.path[1:], strict=False)), 1)
+        return round(sum(distance(a, b) for a, b in pairwise(self.path)), 1)
 
 
 @dataclass(frozen=True, slots=True)

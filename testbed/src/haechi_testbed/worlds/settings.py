@@ -1,4 +1,4 @@
-"""A generated world's settings: city.toml, links, devices.csv for the platform, water.toml and meters.csv for the twin."""
+"""A generated world's settings: city.toml, links, devices.csv for the platform, water.toml, meters.csv for the twin."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ centre = [126.662, 37.647]
 zoom = 13.0
 """
 LAYERS = (
-    ("land", "land"), ("water", "water"), ("boundary", "boundary"), ("building", "building"), ("roads", "road"), ("labels", "label"),
+    ("land", "land"), ("water", "water"), ("boundary", "boundary"),
+    ("building", "building"), ("roads", "road"), ("labels", "label"),
 )  # fmt: skip
 WATER_TOML = """\
-# Telemetry of the water network: gateways publish each instrument on city/<gateway>/<instrument>, concentrators of
-# remote meters all their meters once an hour in one batch on city/<concentrator>/meters.
+# Telemetry of the water network: gateways publish each instrument on city/<gateway>/<instrument> or several in one
+# payload ("samples", each with its "id"); concentrators of remote meters send all their meters so, once an hour.
 adapter = "mqtt"
 codec = "json"
 unmapped = "quarantine"
@@ -50,7 +51,7 @@ subscribe = ["city/{device}/commands/#"]
 
 [codec_settings]
 time = "ts"
-samples = "meters"
+samples = "samples"
 channel = "id"
 
 [[map]]
@@ -102,6 +103,9 @@ unmapped = "quarantine"
 [settings]
 host = "127.0.0.1"
 port = 8212
+
+[codec_settings]
+time_zone = "Asia/Seoul"
 """
 
 
@@ -122,15 +126,21 @@ def testbed_files(world: World, sensors: Sensors) -> dict[str, str]:
         *(f'{tank.id} = {{ node = "{tank.id}" }}' for tank in world.network.plan.tanks),
         "",
         "[flow]",
-        *(f'{name} = {{ link = "{world.network.inlets[area]}" }}' for name, area in sensors.flow.items()),
+        *(
+            f'{name} = {{ link = "{world.network.inlets[area]}", area = "D{area + 1:02d}" }}'
+            for name, area in sensors.flow.items()
+        ),
         "",
         "[pressure]",
-        *(f'{name} = {{ node = "{node}" }}' for name, node in sensors.pressure.items()),
+        *(
+            f'{name} = {{ node = "{node}", area = "D{sensors.area_of[name] + 1:02d}" }}'
+            for name, node in sensors.pressure.items()
+        ),
         "",
         "[gateways]                               # what each carries",
         *(f"{name} = {_list(carried)}" for name, carried in sensors.gateways.items()),
     ]
-    rows = [("meter", "concentrator", "pattern", "demand_l_s", "volume_m3")]
+    rows: list[tuple[str, ...]] = [("meter", "concentrator", "pattern", "demand_l_s", "volume_m3")]
     concentrators = {area: name for name, area in sensors.concentrators.items()}
     for meter in world.network.meters:
         area = world.network.junctions[meter.junction].area

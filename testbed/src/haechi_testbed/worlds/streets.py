@@ -1,4 +1,4 @@
-"""A street grid over a district, in local metres: where pipes, meters, cameras and map lines of a generated city lie."""
+"""A street grid over a district, in local metres: where pipes, meters, cameras and map lines of a world lie."""
 
 import heapq
 import math
@@ -30,7 +30,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Streets:
-    """Crossings with their place and the block (number of the nearest centre) they belong to, and the streets between."""
+    """Crossings with their place and block (number of the nearest centre), and the streets between."""
 
     at: Mapping[Node, Point]
     block: Mapping[Node, int]

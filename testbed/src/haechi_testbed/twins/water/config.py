@@ -1,4 +1,4 @@
-"""Reads what the water twin needs from a city's testbed folder: water.toml and meters.csv. Used by the runner and worlds."""
+"""Reads what the water twin needs from a city's testbed folder, water.toml and meters.csv. For runner and worlds."""
 
 import csv
 import tomllib

@@ -1,7 +1,7 @@
 """The water network as physics: EPANET solved step by step over an endless day. Used by the runner and by worlds.
 
-Demands follow the daily patterns of the network's file, interpolated between hours, with a slow random walk per district;
-the second pump follows the tank level. A burst is an emitter at the pipe's end, a failed pump a closed link.
+Demands follow the daily patterns of the network's file, interpolated between hours, with a slow random walk per
+district; the second pump follows the tank level. A burst is an emitter at the pipe's end, a failed pump a closed link.
 """
 
 import math
@@ -155,21 +155,32 @@ class WaterTwin:
     # --- faults -----------------------------------------------------------------------------------------------------
 
     def apply(self, fault: str, target: str, on: bool, severity: float = 1.0) -> None:
-        """`burst` of a pipe (severity 1: a hole of a seventh of its section) or `pump_failure`; ValueError otherwise."""
+        """`burst` of a pipe (severity 1: a hole of a seventh of its section), `pump_failure`; else ValueError."""
         if fault == "burst":
             self._burst(target, on, severity)
         elif fault == "pump_failure" and target in self._config["pumps"]:
             (self._failed.add if on else self._failed.discard)(target)
         else:
-            raise ValueError(
-                f"water knows burst@<pipe> and pump_failure@<{'|'.join(self._config['pumps'])}>, not {fault}@{target}"
-            )
+            pumps = "|".join(self._config["pumps"])
+            raise ValueError(f"water knows burst@<pipe> and pump_failure@<{pumps}>, not {fault}@{target}")
 
-    def _burst(self, pipe: str, on: bool, severity: float) -> None:
+    def _link(self, pipe: str) -> int:
         try:
-            link = en.getlinkindex(self._ph, pipe)
+            return int(en.getlinkindex(self._ph, pipe))
         except Exception as error:
             raise ValueError(f"the network has no pipe {pipe!r}; see facilities/water-network.ndjson") from error
+
+    def area_of(self, pipe: str) -> str:
+        """The district a pipe lies in (`D01`), empty for a trunk main; ValueError when there is no such pipe."""
+        for node in en.getlinknodes(self._ph, self._link(pipe)):
+            if en.getnodetype(self._ph, node) == en.JUNCTION and en.getnumdemands(self._ph, node):
+                pattern = en.getdemandpattern(self._ph, node, 1)
+                if pattern:
+                    return str(en.getpatternid(self._ph, pattern)).partition("@")[2]
+        return ""
+
+    def _burst(self, pipe: str, on: bool, severity: float) -> None:
+        link = self._link(pipe)
         diameter_m = float(en.getlinkvalue(self._ph, link, en.DIAMETER)) / 1000.0
         section = math.pi * diameter_m**2 / 4
         coefficient = 0.6 * section * 0.14 * severity * math.sqrt(2 * 9.81) * 1000.0  # litres a second at one metre

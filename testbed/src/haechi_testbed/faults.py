@@ -1,0 +1,134 @@
+"""Labelled disturbances: what goes wrong, where, when, and which alarms it should raise. For runner and score."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from haechi_testbed.clock import format_instant, parse_instant
+
+WATER_SIGNS = ("water.pressure_low", "water.pressure_drop", "water.inflow_", "water.night_flow")
+PLANT = ("water.pump_failure", "water.tank_low", *WATER_SIGNS)
+AIR_SIGNS = ("air.emission_", "air.pm", "air.ozone")
+SENSOR = ("_silent", "_stuck", "safety.gateway_offline")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of fault. `signs`: rules that count as its detection; `effects`: rules that may follow, not false."""
+
+    layer: str  # water, air or device: who applies it
+    signs: tuple[str, ...]
+    effects: tuple[str, ...]
+
+
+KINDS: Mapping[str, Kind] = {
+    "burst": Kind("water", WATER_SIGNS, ("water.tank_low",)),
+    "pump_failure": Kind("water", ("water.pump_failure",), PLANT),
+    "exceedance": Kind("air", ("air.emission_",), AIR_SIGNS),
+    "stuck": Kind("device", ("_stuck",), ()),
+    "drifting": Kind("device", ("water.", "air.", "weather."), ()),
+    "silent": Kind("device", ("_silent", "safety.gateway_offline"), SENSOR),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One labelled disturbance. `entities`: what should show it, URNs; empty means anything."""
+
+    id: str
+    kind: str
+    target: str
+    started_at: int
+    ended_at: int | None = None
+    severity: float = 1.0
+    entities: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The line of the ground truth."""
+        ended = None if self.ended_at is None else format_instant(self.ended_at)
+        return {
+            "id": self.id,
+            "fault": f"{self.kind}@{self.target}",
+            "severity": self.severity,
+            "started_at": format_instant(self.started_at),
+            "ended_at": ended,
+            "entities": list(self.entities),
+        }
+
+
+def from_json(line: Mapping[str, Any]) -> Fault:
+    """The fault of one line of ground truth."""
+    kind, target = parse_name(str(line["fault"]))
+    ended = line.get("ended_at")
+    return Fault(
+        str(line["id"]),
+        kind,
+        target,
+        parse_instant(str(line["started_at"])),
+        None if ended is None else parse_instant(str(ended)),
+        float(line.get("severity", 1.0)),
+        tuple(line.get("entities", ())),
+    )
+
+
+def parse_name(text: str) -> tuple[str, str]:
+    """Kind and target of `burst@pipe17`; ValueError names the kinds there are."""
+    kind, at, target = text.partition("@")
+    if kind not in KINDS or not at or not target:
+        raise ValueError(f"{text!r} is no fault; write <kind>@<target> with one of {', '.join(KINDS)}")
+    return kind, target
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A fault that will begin at an instant and end after a span (None: when it is told to)."""
+
+    at_us: int
+    kind: str
+    target: str
+    severity: float = 1.0
+    for_s: float | None = None
+
+
+class Board:
+    """Which faults are planned, going on and over; the runner asks it at every tick."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.planned: list[Planned] = []
+        self.active: dict[str, tuple[Fault, int | None]] = {}
+        self.over: list[Fault] = []
+        self._count = 0
+
+    def plan(self, planned: Planned) -> None:
+        """Adds one fault to come."""
+        self.planned.append(planned)
+        self.planned.sort(key=lambda one: one.at_us)
+
+    def due(self, now_us: int) -> tuple[list[Planned], list[Fault]]:
+        """What begins now and what ends now; both are taken off."""
+        begins = [one for one in self.planned if one.at_us <= now_us]
+        self.planned = [one for one in self.planned if one.at_us > now_us]
+        ends = [fault for fault, end in self.active.values() if end is not None and end <= now_us]
+        return begins, ends
+
+    def begin(self, planned: Planned, now_us: int, entities: Iterable[str]) -> Fault:
+        """The fault has been applied."""
+        self._count += 1
+        fault = Fault(
+            f"F{self._count:03d}", planned.kind, planned.target, now_us, None, planned.severity, tuple(entities)
+        )
+        end = None if planned.for_s is None else planned.at_us + int(planned.for_s * 1_000_000)
+        self.active[fault.id] = (fault, end)
+        return fault
+
+    def end(self, fault: Fault, now_us: int) -> Fault:
+        """The fault has been taken away."""
+        del self.active[fault.id]
+        ended = replace(fault, ended_at=now_us)
+        self.over.append(ended)
+        return ended
+
+    def all(self) -> list[Fault]:
+        """Every fault that began, by its number."""
+        return sorted([*self.over, *(fault for fault, _ in self.active.values())], key=lambda one: one.id)
