@@ -40,9 +40,6 @@ class Part(Protocol):
     def apply(self, kind: str, target: str, on: bool, severity: float) -> tuple[str, ...]:
         """Begins or ends a fault; the entities that should show it."""
 
-    def close(self) -> None:
-        """Gives back what it holds."""
-
 
 class Runner:
     """The loop. `truth`, where given, holds every fault as it is known (rewritten at each change)."""

@@ -15,6 +15,7 @@ from haechi_testbed import control
 from haechi_testbed.clock import VirtualClock, format_instant
 from haechi_testbed.devices.mqtt import Gateway
 from haechi_testbed.faults import Planned
+from haechi_testbed.parts.air import AirPart
 from haechi_testbed.parts.water import WaterPart
 from haechi_testbed.runner import Pace, Part, Runner
 
@@ -97,15 +98,18 @@ async def simulate(
         if WATER_LINK in links
     }
     clock = VirtualClock(course.start_us, course.speed, monotonic)
-    water = WaterPart(site.city, gateways, Pace(course.start_us, course.speed, course.seed))
-    parts: list[Part] = [water]
+    pace = Pace(course.start_us, course.speed, course.seed)
+    secrets = {device: links[AIR_LINK] for device, links in site.credentials.items() if AIR_LINK in links}
+    water = WaterPart(site.city, gateways, pace)
+    air = AirPart(site.city, secrets, site.doors.hj212, clock, pace)
+    parts: list[Part] = [water, air]
     runner = Runner(parts, clock, site.truth, lambda text: print(text, flush=True))
     for planned in course.faults:
         runner.board.plan(planned)
     for gateway in gateways.values():
         gateway.start()
     server = await control.serve(place.port, runner.answer, place.runtime)
-    watch = asyncio.create_task(_report(runner, gateways))
+    watch = asyncio.create_task(_report(runner, gateways, air))
     try:
         await runner.run(course.end_us, stopped.is_set)
     finally:
@@ -113,22 +117,23 @@ async def simulate(
         server.close()
         with suppress(FileNotFoundError):
             place.runtime.unlink()
-        left = await asyncio.gather(*(asyncio.to_thread(one.stop, DRAIN_S) for one in gateways.values()))
+        ends = [air.finish(DRAIN_S), *(asyncio.to_thread(one.stop, DRAIN_S) for one in gateways.values())]
+        left = await asyncio.gather(*ends)
         water.close()
-    refused = [f"{one.device}: {one.refused}" for one in gateways.values() if one.refused]
-    sent = sum(one.sent for one in gateways.values())
+    refused = [f"{one.device}: {one.refused}" for one in gateways.values() if one.refused] + air.refused
+    sent = sum(one.sent for one in gateways.values()) + air.sent
     print(f"{format_instant(runner.now_us)} stopped: {sent} messages sent, {sum(left)} not acknowledged", flush=True)
     for one in refused:
         print(f"refused {one}: issue credentials again with `haechi device issue`", file=sys.stderr)
     return 1 if sum(left) or refused else 0
 
 
-async def _report(runner: Runner, gateways: Mapping[str, Gateway]) -> None:
+async def _report(runner: Runner, gateways: Mapping[str, Gateway], air: AirPart) -> None:
     while True:
         await asyncio.sleep(REPORT_S)
-        sent = sum(one.sent for one in gateways.values())
-        acknowledged = sum(one.acknowledged for one in gateways.values())
+        sent = sum(one.sent for one in gateways.values()) + air.sent
+        acknowledged = sum(one.acknowledged for one in gateways.values()) + air.acknowledged
         lag = f"lag {runner.lag_us / 1e6:.1f} s"
         line = f"{format_instant(runner.now_us)} sent {sent}, acknowledged {acknowledged}, {lag}"
-        refused = sum(bool(one.refused) for one in gateways.values())
-        print(line + (f", {refused} gateways refused" if refused else ""), flush=True)
+        refused = sum(bool(one.refused) for one in gateways.values()) + len(air.refused)
+        print(line + (f", {refused} devices refused" if refused else ""), flush=True)
