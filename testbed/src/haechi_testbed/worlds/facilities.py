@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -230,19 +229,9 @@ def _air(world: World) -> list[Entity]:
     found = [_site(world, one, "AirQualityObserved") for one in world.air["station"]]
     for source in world.air["source"]:
         entity = _site(world, source, "EmissionSource")
-        limits = {f"{name}Limit": unit(value, "GP") for name, value in _limits(source).items()}
+        limits = {f"{name}Limit": unit(value, "GP") for name, value in source["limits"].items()}
         found.append(entity | limits | {"stackHeight": unit(source["stack"]["height_m"], "MTR")})
     return found
-
-
-def _limits(source: Mapping[str, Any]) -> dict[str, float]:
-    """The permit: 1.4 times what the stack emits in normal operation (mg/m3, dry, 0 °C), to the next five."""
-    stack = source["stack"]
-    section = math.pi * stack["diameter_m"] ** 2 / 4
-    flow = stack["exit_speed_m_s"] * section * 273.15 / stack["exit_temperature_k"]
-    emitted = source["emission_g_s"]
-    normal = {"so2": emitted["SO2"], "nox": emitted["NOx"], "particulate": emitted["PM10"]}
-    return {name: 5.0 * math.ceil(1.4 * rate * 1000 / flow / 5) for name, rate in normal.items()}
 
 
 def _cameras(world: World) -> list[Entity]:
