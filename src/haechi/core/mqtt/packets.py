@@ -175,11 +175,11 @@ def frame(data: bytes, pos: int, limit: int) -> tuple[int, int, int] | None:
         return None
     length, start, shift = data[pos + 1], pos + 2, 0
     while length >> shift > 127:
-        if start >= size:
-            return None
         shift += 7
         if shift > 21:
             raise malformed("the remaining length is longer than four bytes")
+        if start >= size:
+            return None
         length = (length & (1 << shift) - 1) | data[start] << shift
         start += 1
     if start - pos + length > limit:

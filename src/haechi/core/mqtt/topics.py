@@ -58,7 +58,8 @@ def matching(wanted: str, topics: Collection[str]) -> list[str]:
     if is_topic(wanted):
         return [wanted] if wanted in topics else []
     levels = wanted.split("/")
-    return [one for one in topics if not one.startswith("$") and covers(levels, one.split("/"))]
+    ours = [one for one in topics if one[0] != "$" or levels[0] not in ("+", "#")]  # 4.7.2
+    return [one for one in ours if covers(levels, one.split("/"))]
 
 
 def permitted(wanted: str, allowed: Iterable[str], device: str) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._aliases = mqtt.Aliases(ALIASES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
         self.transport = transport
         if len(self.door.connections) >= self.settings.connections_max:
             self.door.counts["turned_away"] += 1
