@@ -15,7 +15,7 @@ from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.ports import EntityStore, HistoryFiles, HistoryStore, RecordStore
 from haechi.services import incidents, watch
-from haechi.services.cities.city import Around
+from haechi.services.cities import Around
 from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
 from haechi.services.ingest import account
@@ -27,14 +27,13 @@ from haechi.services.watch.rules import Rule
 
 def around() -> Around:
     """What a city package is checked against in this installation."""
-    domains = domain_folders()
-    domain_of = {folder / "rules": name for name, folder in domains.items()}
     return Around(
-        domains,
+        domain_folders(),
         registry.names("adapter"),
         registry.names("codec"),
-        lambda folder, types: watch.problems(folder, domain_of.get(folder, "")),
-        lambda folder, types: incidents.problems(folder),
+        rule_problems=watch.problems,
+        playbook_problems=incidents.problems,
+        rules=watch.load_rules,
     )
 
 

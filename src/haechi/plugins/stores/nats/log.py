@@ -53,6 +53,9 @@ async def connect(address: Address, name: str) -> Client:
         _events.debug("nats_error", role=name, error=str(error))
 
     try:
+        # The client retries its first connection for ever where it may reconnect for ever: ask for the port first.
+        _, writer = await asyncio.open_connection("127.0.0.1", address.port)
+        writer.close()
         await client.connect(
             f"nats://127.0.0.1:{address.port}",
             token=address.token,
