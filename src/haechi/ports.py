@@ -246,11 +246,11 @@ class EntityStore(Protocol):
     def position(self) -> int:
         """Seq of the last log record applied."""
 
-    def apply(self, puts: Mapping[str, bytes | None], position: int) -> None:
-        """Stores these documents (None deletes) and the position in one durable transaction."""
+    def apply(self, puts: Mapping[str, Mapping[str, Any] | None], position: int) -> None:
+        """Stores these documents by id (None deletes) and the position in one durable transaction."""
 
     def load(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """The stored documents of those ids that exist."""
+        """The stored documents, as JSON, of those ids that exist."""
 
     def query(self, query: EntityQuery) -> EntityPage:
         """Entities that match."""

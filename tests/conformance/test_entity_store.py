@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def entity(
 
 
 def put(store: SqliteEntities, *entities: dict[str, Any], position: int = 1) -> None:
-    store.apply({one["id"]: orjson.dumps(one) for one in entities}, position)
+    store.apply({one["id"]: one for one in entities}, position)
 
 
 def ids(store: SqliteEntities, **query: Any) -> list[str]:
@@ -80,11 +81,28 @@ def test_a_new_store_is_empty_at_position_zero(store: SqliteEntities) -> None:
     assert list(store.shapes()) == []
 
 
-def test_what_was_put_is_loaded_byte_for_byte_with_its_position(store: SqliteEntities) -> None:
-    body = orjson.dumps(entity(1, name="수압계"))
-    store.apply({"urn:ngsi-ld:Sensor:1": body}, 7)
+def test_what_was_put_is_loaded_with_its_position(store: SqliteEntities) -> None:
+    made = entity(1, name="수압계", deep={"a": [1, 2.5, None, True]})
+    store.apply({made["id"]: made}, 7)
     assert store.position() == 7
-    assert store.load(["urn:ngsi-ld:Sensor:1", "urn:ngsi-ld:Sensor:2"]) == {"urn:ngsi-ld:Sensor:1": body}
+    found = store.load([made["id"], "urn:ngsi-ld:Sensor:2"])
+    assert {id: orjson.loads(body) for id, body in found.items()} == {made["id"]: made}
+
+
+def test_changing_a_document_after_it_was_put_changes_nothing_stored(store: SqliteEntities) -> None:
+    made = entity(1, x=1)
+    put(store, made)
+    made["attrs"]["x"][0]["value"] = 2
+    assert orjson.loads(store.load([made["id"]])[made["id"]])["attrs"]["x"][0]["value"] == 1
+
+
+def test_what_another_thread_loads_is_never_older_than_what_the_writer_stored(store: SqliteEntities) -> None:
+    with ThreadPoolExecutor(1) as other:
+        for turn in range(50):
+            put(store, entity(1, x=turn), position=turn)
+            body = other.submit(store.load, ["urn:ngsi-ld:Sensor:1"]).result()["urn:ngsi-ld:Sensor:1"]
+            assert orjson.loads(body)["attrs"]["x"][0]["value"] == turn
+            assert orjson.loads(store.load(["urn:ngsi-ld:Sensor:1"])["urn:ngsi-ld:Sensor:1"]) == orjson.loads(body)
 
 
 def test_everything_survives_closing_and_opening_again(case: SqliteCase) -> None:
@@ -259,9 +277,9 @@ def test_readers_in_threads_see_whole_batches_while_the_writer_goes_on(case: Sql
 
 def test_a_batch_that_fails_leaves_no_trace(store: SqliteEntities) -> None:
     put(store, entity(1, ("A",), (126.5, 37.5), x=1), position=1)
-    good = orjson.dumps(entity(1, ("New",), (10.0, 10.0), z=1))
-    with pytest.raises(orjson.JSONDecodeError):
-        store.apply({"urn:ngsi-ld:A:1": good, "urn:ngsi-ld:B:2": b"{torn"}, 2)
+    good, bad = entity(1, ("New",), (10.0, 10.0), z=1), entity(2, ("B",), x=object())
+    with pytest.raises(TypeError):
+        store.apply({"urn:ngsi-ld:A:1": good, "urn:ngsi-ld:B:2": bad}, 2)
     assert store.position() == 1
     assert ids(store, types=("New",)) == []
     put(store, entity(1, ("A",), (127.5, 37.5), x=2), entity(2, ("New",)), position=2)
@@ -292,7 +310,7 @@ def test_any_history_of_puts_and_deletes_answers_like_a_dictionary(store: Sqlite
     store.apply({f"urn:ngsi-ld:E:{n}": None for n in range(7)}, 0)
     model: dict[str, Any] = {}
     for position, batch in enumerate(batches, 1):
-        puts: dict[str, bytes | None] = {}
+        puts: dict[str, Any] = {}
         for n, made in batch.items():
             id = f"urn:ngsi-ld:E:{n}"
             one = (
@@ -301,7 +319,7 @@ def test_any_history_of_puts_and_deletes_answers_like_a_dictionary(store: Sqlite
                 else {**entity(n, ("E",), made[1] and tuple(map(float, made[1])), **made[2]), "type": list(made[0])}
             )
             model.pop(id, None) if one is None else model.__setitem__(id, one)
-            puts[id] = None if one is None else orjson.dumps(one)
+            puts[id] = one
         store.load(list(puts))
         store.apply(puts, position)
     box = Box(1.0, 1.0, 2.0, 2.0)
@@ -322,15 +340,16 @@ def _inside(one: dict[str, Any]) -> bool:
 
 
 _VICTIM = """
-import sys, orjson
+import sys
 from pathlib import Path
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 store = SqliteEntities(Path(sys.argv[1]))
 turn = store.position()
 while True:
     turn += 1
-    body = lambda n: orjson.dumps({"id": f"urn:ngsi-ld:S:{n}", "type": ["S"], "attrs": {"x": [{"type": "Property", "value": turn}],
-        "location": [{"type": "GeoProperty", "value": {"type": "Point", "coordinates": [turn % 180, 0]}}]}})
+    point = {"type": "Point", "coordinates": [turn % 180, 0]}
+    attrs = {"x": [{"type": "Property", "value": turn}], "location": [{"type": "GeoProperty", "value": point}]}
+    body = lambda n: {"id": f"urn:ngsi-ld:S:{n}", "type": ["S"], "attrs": attrs}
     store.apply({f"urn:ngsi-ld:S:{n}": body(n) for n in range(300)}, turn)
     print(turn, flush=True)
 """

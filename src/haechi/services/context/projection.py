@@ -4,7 +4,9 @@ An observation on `obs` moves its attribute forward; on `entity` only the comman
 beside them are what the same commands mean to history and watch.
 """
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
 
@@ -25,16 +27,15 @@ _log = structlog.get_logger(__name__)
 
 
 class ContextProjection:
-    """Keeps up to `cached` decoded entities (about 4 kB each) so that busy ones are not read and decoded again."""
+    """Holds nothing between two batches but the store, which remembers what it wrote last."""
 
     name = "context"
     subjects = frozenset({"obs", "entity"})
     after: tuple[str, ...] = ()
 
-    def __init__(self, store: EntityStore, cached: int = 16_384) -> None:
+    def __init__(self, store: EntityStore) -> None:
         self._store = store
-        self._cached = cached
-        self._entities: dict[str, Entity | None] = {}  # None: known to be absent; least recently used first
+        self._entities: dict[str, Entity | None] = {}  # those of the batch at hand; None: there is no such entity
         self._touched: set[str] = set()
         self._nameless = 0
 
@@ -45,16 +46,13 @@ class ContextProjection:
         """Raises `InvalidData` when a record is no frame of this version: somebody has to look, nothing is skipped."""
         if not records:
             return ()
-        try:
-            notices = self._run(records)
-            puts = {id: None if one is None else orjson.dumps(one) for id, one in self._changed()}
-            self._store.apply(puts, records[-1].seq)
-        except BaseException:
-            self._entities.clear()  # changed, but not durable
-            raise
-        finally:
-            self._touched.clear()
-        self._evict()
+        with _uncollected():
+            try:
+                notices = self._run(records)
+                self._store.apply({id: self._entities[id] for id in self._touched}, records[-1].seq)
+            finally:
+                self._entities.clear()
+                self._touched.clear()
         return notices
 
     def tick(self, now: datetime) -> Sequence[Notice]:
@@ -75,9 +73,6 @@ class ContextProjection:
                     [(command, record.stored_at) for record, frame in some for command in frame.commands]
                 )
         return notices
-
-    def _changed(self) -> Iterable[tuple[str, Entity | None]]:
-        return ((id, self._entities[id]) for id in self._touched)
 
     # --- observations ---
 
@@ -142,26 +137,24 @@ class ContextProjection:
                 f"no operation {command.op!r} on entities; the writer is newer than this context", "bad_command"
             )
 
-    # --- the working set ---
-
     def _fetch(self, ids: Iterable[str]) -> None:
-        """All those entities into memory, the freshest at the end."""
-        known = self._entities
-        missing = []
-        for id in ids:
-            if id in known:
-                known[id] = known.pop(id)
-            else:
-                missing.append(id)
-        if missing:
-            found = self._store.load(missing)
-            for id in missing:
-                known[id] = orjson.loads(found[id]) if id in found else None
+        """All those entities into the batch at hand."""
+        wanted = [id for id in ids if id not in self._entities]
+        found = self._store.load(wanted)
+        for id in wanted:
+            self._entities[id] = orjson.loads(found[id]) if id in found else None
 
-    def _evict(self) -> None:
-        surplus = len(self._entities) - self._cached
-        for id in list(self._entities)[: max(surplus, 0)]:
-            del self._entities[id]
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No cycle collection meanwhile: a batch is thousands of trees, walking them over and over took half the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _must_exist(entity: Entity | None, command: EntityCommand) -> Entity:

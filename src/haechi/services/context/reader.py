@@ -3,7 +3,7 @@
 Called by the console face and by watch (cameras near an alarm), in a worker thread: each call reads the store.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import orjson
@@ -27,20 +27,37 @@ def facilities(
     store: EntityStore, domains: Mapping[str, str], languages: Collection[str] = ("ko", "zh", "en")
 ) -> dict[str, Any]:
     """Columns id, type, domain, lon, lat, name{language}: all of those types (type → domain) that have a place."""
-    found: dict[str, Any] = {name: [] for name in ("id", "type", "domain", "lon", "lat")}
+    found: dict[str, list[Any]] = {name: [] for name in ("id", "type", "domain", "lon", "lat")}
     names: dict[str, list[str]] = {language: [] for language in languages}
-    for entity in store.query(EntityQuery(types=tuple(domains), limit=ALL)).entities:
+
+    def visit(entity: Mapping[str, Any]) -> None:
         middle = geo.centre(stored.location(entity))
         if middle is None:
-            continue
+            return
         type_name = next(one for one in entity["type"] if one in domains)
         row = (entity["id"], type_name, domains[type_name], *middle)
         for column, value in zip(found.values(), row, strict=True):
             column.append(value)
         texts = stored.texts(entity, "name")
-        for language, column in names.items():
-            column.append(name_in(texts, language) or entity["id"])
+        for language, texts_in in names.items():
+            texts_in.append(name_in(texts, language) or entity["id"])
+
+    each(store, domains, visit)
     return {**found, "name": names}
+
+
+def each(store: EntityStore, types: Collection[str], visit: Callable[[Mapping[str, Any]], None]) -> None:
+    """Shows every entity of those types to `visit`, one at a time, all of one instant; nothing when no type is named.
+
+    The visitor rides on the query's test, so that no more than one decoded document is alive at a time.
+    """
+
+    def shown(entity: Mapping[str, Any]) -> bool:
+        visit(entity)
+        return False
+
+    if types:
+        store.query(EntityQuery(types=tuple(types), matches=shown))
 
 
 def name_in(texts: Mapping[str, str], language: str) -> str:
@@ -50,21 +67,27 @@ def name_in(texts: Mapping[str, str], language: str) -> str:
 
 def latest(store: EntityStore, types: Collection[str]) -> dict[str, list[Any]]:
     """Columns entity, attribute, value, unit, observed_at (RFC 3339), quality (flags): each observed number."""
-    entity_ids, attributes, values, units, instants, qualities = columns = [[], [], [], [], [], []]  # type: ignore[var-annotated]
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("entity", "attribute", "value", "unit", "observed_at", "quality")
+    }
+    entities, attributes, values, units, instants, qualities = columns.values()
     texts: dict[int, str] = {}
-    for entity in store.query(EntityQuery(types=tuple(types), limit=ALL)).entities:
+
+    def visit(entity: Mapping[str, Any]) -> None:
         for name, instances in entity["attrs"].items():
             instance = stored.find(instances, None)
             if instance is None or "observedAt" not in instance or type(instance.get("value")) not in (float, int):
                 continue
             at = instance["observedAt"]
-            entity_ids.append(entity["id"])
+            entities.append(entity["id"])
             attributes.append(name)
             values.append(instance["value"])
             units.append(instance.get("unitCode"))
             instants.append(texts.get(at) or texts.setdefault(at, format_iso(at)))
             qualities.append(instance.get("quality", 0))
-    return dict(zip(("entity", "attribute", "value", "unit", "observed_at", "quality"), columns, strict=True))
+
+    each(store, types, visit)
+    return columns
 
 
 def nearest(store: EntityStore, type: str, lon: float, lat: float, n: int) -> list[tuple[dict[str, Any], float]]:

@@ -7,6 +7,7 @@ connection of the calling thread. Indexes: entities by type in order of creation
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,15 +38,16 @@ CREATE TABLE IF NOT EXISTS place (
 _PAGE = 2048
 _CHECKPOINT_PAGES = 128 * 2**20 // _PAGE
 _MAPPED = 8 * 2**30  # address space, not memory: reads come from the page cache without a system call
-_REMEMBERED = 65_536  # entities whose index keys the writer keeps
+_REMEMBERED = 65_536  # entities the writer keeps as it wrote them, about 1 kB each
 
 
 class _Keys(NamedTuple):
-    """What the indexes hold about one entity."""
+    """What the table and the indexes hold about one entity."""
 
     number: int
     shape: int
     extent: geo.Extent | None
+    body: bytes = b""
 
 
 class SqliteEntities:
@@ -76,94 +78,86 @@ class SqliteEntities:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
         self._kinds = dict(db.execute("SELECT name, id FROM kind"))
-        self._shapes = {_shape_key(body): number for number, body in db.execute("SELECT id, body FROM shape")}
         return db
 
     # --- writing ---
 
-    def apply(self, puts: Mapping[str, bytes | None], position: int) -> None:
+    def apply(self, puts: Mapping[str, Mapping[str, Any] | None], position: int) -> None:
         """One transaction. An instance opened read-only must not call it."""
         assert self._writer is not None, "this instance was opened read-only"
         with self._lock:
             self._owner = threading.get_ident()
             try:
                 with self._writer as db:
-                    self._remember(db, puts)
+                    self._remember(db, [id for id in puts if id not in self._keys])
                     self._put(db, puts)
                     db.execute("INSERT OR REPLACE INTO position VALUES (1, ?)", (position,))
             except sqlite3.Error as error:
                 self._forget()
                 raise Unavailable(
-                    f"cannot write {self._path}: {error}; check free space and rights of its folder"
+                    f"cannot write {self._path}: {error}; check free space and rights"
                 ) from error
             except BaseException:
                 self._forget()
                 raise
-        while len(self._keys) > _REMEMBERED:
-            del self._keys[next(iter(self._keys))]
+        for id in list(islice(self._keys, max(len(self._keys) - _REMEMBERED, 0))):
+            del self._keys[id]
 
     def _forget(self) -> None:
         """After a rolled back transaction nothing remembered can be trusted."""
         self._keys.clear()
+        self._shapes.clear()
         assert self._writer is not None
         self._kinds = dict(self._writer.execute("SELECT name, id FROM kind"))
-        self._shapes = {_shape_key(body): number for number, body in self._writer.execute("SELECT id, body FROM shape")}
 
-    def _remember(self, db: sqlite3.Connection, puts: Mapping[str, bytes | None]) -> None:
-        missing = [id for id in puts if id not in self._keys]
-        for some in _chunks(missing):
-            sql = f"SELECT id, number, shape, west, south, east, north FROM entity WHERE id IN ({_marks(some)})"  # noqa: S608
-            for id, number, shape, west, south, east, north in db.execute(sql, some):
-                extent = None if west is None else (west, south, east, north)
-                self._keys[id] = _Keys(number, shape, extent)
+    def _remember(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
+        for some in _chunks(ids):
+            sql = f"SELECT id, number, shape, west, south, east, north, body FROM entity WHERE id IN ({_marks(some)})"
+            for id, number, shape, west, south, east, north, body in db.execute(sql, some):
+                self._keys[id] = _Keys(number, shape, None if west is None else (west, south, east, north), body)
 
-    def _put(self, db: sqlite3.Connection, puts: Mapping[str, bytes | None]) -> None:
+    def _put(self, db: sqlite3.Connection, puts: Mapping[str, Mapping[str, Any] | None]) -> None:
         bodies: list[tuple[bytes, int]] = []
-        for id, body in puts.items():
-            known = self._keys.get(id)
-            if body is None:
-                self._delete(db, id, known)
+        for id, entity in puts.items():
+            known = self._keys.pop(id, None)
+            if entity is None:
+                self._delete(db, known)
                 continue
-            entity = orjson.loads(body)
+            # A copy: what orjson returns keeps all the room it was written in.
+            body = bytes(memoryview(orjson.dumps(entity)))
             shape, extent = self._shape(db, entity), geo.extent(stored.location(entity))
             if known is None:
-                self._insert(db, id, body, (shape, extent, entity["type"]))
-                continue
-            bodies.append((body, known.number))
-            if shape != known.shape or extent != known.extent:
-                self._reindex(db, id, known, (shape, extent, entity["type"]))
+                number = self._insert(db, (id, shape, *(extent or (None,) * 4), body))
+                self._index(db, number, extent, entity["type"])
+            else:
+                number = known.number
+                bodies.append((body, number))
+                if shape != known.shape or extent != known.extent:
+                    self._reindex(db, known, (shape, extent, entity["type"]))
+            self._keys[id] = _Keys(number, shape, extent, body)
         bodies.sort(key=lambda row: row[1])  # neighbours share pages
         db.executemany("UPDATE entity SET body = ? WHERE number = ?", bodies)
 
-    def _insert(
-        self, db: sqlite3.Connection, id: str, body: bytes, keys: tuple[int, geo.Extent | None, list[str]]
-    ) -> None:
-        shape, extent, types = keys
-        row = (id, shape, *(extent or (None,) * 4), body)
+    def _insert(self, db: sqlite3.Connection, row: tuple[Any, ...]) -> int:
         sql = "INSERT INTO entity (id, shape, west, south, east, north, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
         number = db.execute(sql, row).lastrowid
         assert number is not None
-        self._keys[id] = _Keys(number, shape, extent)
-        self._index(db, number, extent, types)
+        return number
 
     def _index(self, db: sqlite3.Connection, number: int, extent: geo.Extent | None, types: Sequence[str]) -> None:
         kinds = {self._kind(db, name) for name in types}
         db.executemany("INSERT INTO member VALUES (?, ?)", [(kind, number) for kind in kinds])
         if extent is not None:
             cell = grid.cell(extent)
-            db.executemany(
-                "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?)", [(kind, cell, number, *extent) for kind in kinds]
-            )
+            rows = [(kind, cell, number, *extent) for kind in kinds]
+            db.executemany("INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def _reindex(
-        self, db: sqlite3.Connection, id: str, known: _Keys, keys: tuple[int, geo.Extent | None, list[str]]
-    ) -> None:
+    def _reindex(self, db: sqlite3.Connection, known: _Keys, keys: tuple[int, geo.Extent | None, list[str]]) -> None:
         shape, extent, types = keys
         self._unindex(db, known)
         self._index(db, known.number, extent, types)
         sql = "UPDATE entity SET shape = ?, west = ?, south = ?, east = ?, north = ? WHERE number = ?"
         db.execute(sql, (shape, *(extent or (None,) * 4), known.number))
-        self._keys[id] = _Keys(known.number, shape, extent)
 
     def _unindex(self, db: sqlite3.Connection, known: _Keys) -> None:
         body = db.execute("SELECT body FROM shape WHERE id = ?", (known.shape,)).fetchone()[0]
@@ -174,12 +168,10 @@ class SqliteEntities:
             sql = "DELETE FROM place WHERE kind = ? AND cell = ? AND entity = ?"
             db.executemany(sql, [(kind, cell, known.number) for kind in kinds])
 
-    def _delete(self, db: sqlite3.Connection, id: str, known: _Keys | None) -> None:
-        if known is None:
-            return
-        self._unindex(db, known)
-        db.execute("DELETE FROM entity WHERE number = ?", (known.number,))
-        del self._keys[id]
+    def _delete(self, db: sqlite3.Connection, known: _Keys | None) -> None:
+        if known is not None:
+            self._unindex(db, known)
+            db.execute("DELETE FROM entity WHERE number = ?", (known.number,))
 
     def _kind(self, db: sqlite3.Connection, name: str) -> int:
         if name not in self._kinds:
@@ -187,11 +179,14 @@ class SqliteEntities:
         return self._kinds[name]
 
     def _shape(self, db: sqlite3.Connection, entity: Mapping[str, Any]) -> int:
-        key = stored.shape(entity)
-        if key not in self._shapes:
-            body = orjson.dumps(key).decode()
-            self._shapes[key] = int(db.execute("INSERT INTO shape (body) VALUES (?)", (body,)).lastrowid or 0)
-        return self._shapes[key]
+        attributes: Mapping[str, Any] = entity["attrs"]
+        key = (*entity["type"], None, *attributes, None, *[one[0]["type"] for one in attributes.values() if one])
+        number = self._shapes.get(key)
+        if number is None:
+            if len(self._shapes) >= _REMEMBERED:
+                self._shapes.clear()
+            self._shapes[key] = number = _shape_number(db, orjson.dumps(stored.shape(entity)).decode())
+        return number
 
     # --- reading ---
 
@@ -200,14 +195,20 @@ class SqliteEntities:
         return row[0] if row else 0
 
     def load(self, ids: Sequence[str]) -> dict[str, bytes]:
-        db, found, mine = self._reader(), {}, threading.get_ident() == self._owner
+        if threading.get_ident() == self._owner:
+            return self._load_to_write(ids)
+        db = self._reader()
+        found: dict[str, bytes] = {}
+        if len(ids) == 1:
+            return dict(db.execute("SELECT id, body FROM entity WHERE id = ?", tuple(ids)))
         for some in _chunks(ids):
-            sql = f"SELECT id, body, number, shape, west, south, east, north FROM entity WHERE id IN ({_marks(some)})"  # noqa: S608
-            for id, body, number, shape, west, south, east, north in db.execute(sql, some):
-                found[id] = body
-                if mine:
-                    self._keys[id] = _Keys(number, shape, None if west is None else (west, south, east, north))
+            found.update(db.execute(f"SELECT id, body FROM entity WHERE id IN ({_marks(some)})", some))
         return found
+
+    def _load_to_write(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The writing thread sees what it wrote last without asking, and will not have to look up what it asks now."""
+        self._remember(self._reader(), [id for id in ids if id not in self._keys])
+        return {id: self._keys[id].body for id in ids if id in self._keys}
 
     def query(self, query: EntityQuery) -> EntityPage:
         """Raises `InvalidData` for a bad `id_pattern`. All parts of the answer are of one instant."""
@@ -217,7 +218,7 @@ class SqliteEntities:
 
     def shapes(self) -> list[EntityShape]:
         counts = "SELECT shape, count(*) AS many FROM entity GROUP BY shape"
-        sql = f"SELECT body, many FROM ({counts}) JOIN shape ON id = shape"  # noqa: S608
+        sql = f"SELECT body, many FROM ({counts}) JOIN shape ON id = shape"
         rows = self._reader().execute(sql).fetchall()
         return [EntityShape(tuple(types), dict(attributes), many) for (types, attributes), many in _decoded(rows)]
 
@@ -253,9 +254,9 @@ def _tuned(db: sqlite3.Connection) -> sqlite3.Connection:
     return db
 
 
-def _shape_key(body: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    types, attributes = orjson.loads(body)
-    return tuple(types), tuple((name, kind) for name, kind in attributes)
+def _shape_number(db: sqlite3.Connection, body: str) -> int:
+    row = db.execute("SELECT id FROM shape WHERE body = ?", (body,)).fetchone()
+    return int(row[0] if row else db.execute("INSERT INTO shape (body) VALUES (?)", (body,)).lastrowid or 0)
 
 
 def _chunks(ids: Sequence[str], size: int = 10_000) -> list[Sequence[str]]:

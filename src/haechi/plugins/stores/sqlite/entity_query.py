@@ -48,7 +48,7 @@ def run(db: sqlite3.Connection, query: EntityQuery) -> EntityPage:
 
 
 def _kinds(db: sqlite3.Connection, types: tuple[str, ...]) -> list[int]:
-    sql = f"SELECT id FROM kind WHERE name IN ({','.join('?' * len(types))})"  # noqa: S608
+    sql = f"SELECT id FROM kind WHERE name IN ({','.join('?' * len(types))})"
     return sorted(number for (number,) in db.execute(sql, types))
 
 
@@ -97,7 +97,7 @@ def _matching(db: sqlite3.Connection, query: EntityQuery, kinds: list[int]) -> I
 
 def _candidates(db: sqlite3.Connection, query: EntityQuery, kinds: list[int]) -> Iterator[tuple[str, bytes]]:
     if query.ids:
-        sql = f"SELECT number FROM entity WHERE id IN ({','.join('?' * len(query.ids))}) ORDER BY number"  # noqa: S608
+        sql = f"SELECT number FROM entity WHERE id IN ({','.join('?' * len(query.ids))}) ORDER BY number"
         numbers: Iterator[int] = (number for (number,) in db.execute(sql, query.ids))
     elif query.box is not None:
         numbers = iter(_in_box(db, query.box, kinds))
@@ -108,7 +108,7 @@ def _candidates(db: sqlite3.Connection, query: EntityQuery, kinds: list[int]) ->
 
 
 def _documents(db: sqlite3.Connection, numbers: Iterator[int]) -> Iterator[tuple[str, bytes]]:
-    sql = f"SELECT id, body FROM entity WHERE number IN ({_LIST}) ORDER BY number"  # noqa: S608
+    sql = f"SELECT id, body FROM entity WHERE number IN ({_LIST}) ORDER BY number"
     while some := list(islice(numbers, _CHUNK)):
         yield from db.execute(sql, some + [None] * (_CHUNK - len(some))).fetchall()
 
@@ -129,9 +129,9 @@ def _in_box(db: sqlite3.Connection, box: Box, kinds: list[int]) -> list[int]:
     found: set[int] = set()
     for kind in kinds:
         if not cells:
-            sql = f"SELECT entity FROM place WHERE kind = :kind AND {inside}"  # noqa: S608
+            sql = f"SELECT entity FROM place WHERE kind = :kind AND {inside}"
             found.update(number for (number,) in db.execute(sql, {**bounds, "kind": kind}))
-        sql = f"SELECT entity FROM place WHERE kind = :kind AND cell BETWEEN :first AND :last AND {inside}"  # noqa: S608
+        sql = f"SELECT entity FROM place WHERE kind = :kind AND cell BETWEEN :first AND :last AND {inside}"
         for first, last in cells:
             found.update(n for (n,) in db.execute(sql, {**bounds, "kind": kind, "first": first, "last": last}))
     return sorted(found)
