@@ -20,7 +20,7 @@ const CHARACTERS: Record<Lang, Record<Level, string>> = {
 // Outlines in a 32 x 32 box, and where the character sits: a triangle carries it lower.
 export const SHAPES: Record<Level, { path: string; y: number; size: number }> = {
   serious: { path: 'M10.4 2.5h11.2l7.9 7.9v11.2l-7.9 7.9H10.4l-7.9-7.9V10.4z', y: 16.5, size: 16 },
-  alert: { path: 'M16 1.2 31.4 29H.6z', y: 20.4, size: 14 },
+  alert: { path: 'M16 1.2 31.4 29H.6z', y: 20.6, size: 15 },
   caution: { path: 'M16 .8 31.2 16 16 31.2.8 16z', y: 16.5, size: 15 },
   attention: { path: 'M16 2a14 14 0 1 1 0 28a14 14 0 1 1 0-28z', y: 16.5, size: 16 },
 }

@@ -15,7 +15,7 @@ export function cluster(
   alarms: readonly Alarm[],
   project: (at: LonLat) => [number, number],
   size: { width: number; height: number },
-  apart_px = 24,
+  apart_px = 30,
 ): Marker[] {
   const cells = new Map<number, Marker>()
   const markers: Marker[] = []

@@ -8,7 +8,8 @@ export const HUES = ['#4CC2FF', '#5CD6A9', '#C9A0FF', '#FF8FB1', '#4E8CFF', '#9F
 export const hue = (domain: Domain | undefined): string => HUES[(domain?.colour ?? 5) % HUES.length] ?? HUES[5]
 
 /** Radius of a dot: small at city scale so that the map stays readable. */
-export const RADIUS: Stops = [[9, 0.8], [11, 1.2], [13, 2.4], [15, 4.5], [17, 6]]
+export const RADIUS: Stops = [[9, 0.6], [11, 0.9], [13, 1.3], [14, 2], [15, 3.2], [17, 6]]
+export const OPACITY: Stops = [[12, 0.6], [14, 0.9]]
 
 export class Dots {
   private constructor(

@@ -105,6 +105,7 @@ export class Overlay {
     for (const camera of this.#scene.cameras) this.#camera(camera)
     // From the least urgent up: the most urgent is never covered.
     for (const marker of [...this.markers].reverse()) this.#marker(marker)
+    for (const marker of this.markers) if (marker.count > 1) this.#count(marker)
   }
 
   // Only waiting alarms move, and only while one is in sight: a quiet city costs nothing.
@@ -169,7 +170,6 @@ export class Overlay {
     const half = sideOf(alarm.level) / 2
     if (alarm.state === 'unacknowledged') this.#pulse(x, y, half, COLOURS[alarm.level])
     this.#sprites.stamp(g, alarm, this.#scene.lang, x, y)
-    if (marker.count > 1) this.#badge(x + half * 0.9, y - half * 0.9, String(marker.count), COLOURS[alarm.level])
     if (this.#scene.selected !== null && marker.ids.includes(this.#scene.selected)) {
       g.strokeStyle = '#E6EDF3'
       g.lineWidth = 2
@@ -177,6 +177,11 @@ export class Overlay {
       g.arc(x, y, half + 9, 0, 7)
       g.stroke()
     }
+  }
+
+  #count({ x, y, alarm, count }: Marker): void {
+    const off = sideOf(alarm.level) * 0.45
+    this.#badge(x + off, y - off, String(count), COLOURS[alarm.level])
   }
 
   #pulse(x: number, y: number, half: number, colour: string): void {

@@ -22,7 +22,8 @@ class Board {
   /** Where the map should go; a new object each time. */
   fly = $state.raw<{ at: LonLat } | null>(null)
   opened = $state.raw<ReadonlySet<string>>(new Set())
-  rows = $derived(rows(alarms.shown, alarms.counts.flood, this.opened))
+  /** The list as it is shown: by cause in a flood on the operations screen, one by one in the table. */
+  rows = $derived(rows(alarms.shown, alarms.counts.flood && router.now.name === 'ops', this.opened))
   index = $derived(this.rows.findIndex((row) => row.alarm.id === alarms.selectedId))
   #next: string | null = null
   #lastIndex = 0

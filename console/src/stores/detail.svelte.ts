@@ -1,5 +1,6 @@
 // The selected alarm with what only its own page carries: cameras, playbook, history of states. Loaded after a short rest,
 // so that a key held down in the list does not ask for every row it passes.
+import { untrack } from 'svelte'
 import type { Alarm, AlarmDetail } from '../lib/shapes'
 import { alarms } from './alarms.svelte'
 import { get } from './api'
@@ -9,15 +10,17 @@ const REST_MS = 120
 class Detail {
   now = $state.raw<AlarmDetail | null>(null)
 
+  #version = $derived.by(() => {
+    void alarms.changes
+    return alarms.selected()?.changed_at
+  })
+
   /** Call inside an effect: follows the selection and every change of the selected alarm. */
   follow(): (() => void) | void {
     const id = alarms.selectedId
-    void this.alarm?.changed_at
-    if (id === null) {
-      this.now = null
-      return
-    }
-    if (this.now?.id !== id) this.now = null
+    void this.#version
+    if (untrack(() => this.now?.id) !== id) this.now = null
+    if (id === null) return
     const timer = setTimeout(() => void this.#load(id), REST_MS)
     return () => clearTimeout(timer)
   }

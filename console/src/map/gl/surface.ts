@@ -3,7 +3,7 @@ import { Map as MapLibre, setWorkerUrl, type GeoJSONSource, type LayerSpecificat
 import 'maplibre-gl/dist/maplibre-gl.css'
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?url'
 import type { LonLat } from '../../lib/shapes'
-import { Dots, RADIUS } from '../dots'
+import { OPACITY, RADIUS, type Dots } from '../dots'
 import { OUTSIDE, type Drawn, type Stops } from '../draw'
 import type { View } from '../mercator'
 import type { Surface, SurfaceOptions } from '../surface'
@@ -41,10 +41,11 @@ const DOT_LAYER = {
   source: DOTS,
   paint: {
     'circle-color': ['get', 'colour'],
-    'circle-radius': byZoom(RADIUS),
-    'circle-opacity': 0.85,
+    // Soft edges take light from small circles: a little more radius makes them as bright as the other renderer's.
+    'circle-radius': byZoom(RADIUS.map(([zoom, px]) => [zoom, px + 0.4] as const)),
+    'circle-opacity': byZoom(OPACITY),
     'circle-stroke-color': '#0B1016',
-    'circle-stroke-width': byZoom([[11, 0], [14, 1]]),
+    'circle-stroke-width': byZoom([[14, 0], [15, 1]]),
   },
 } as unknown as LayerSpecification
 

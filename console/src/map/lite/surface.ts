@@ -1,6 +1,6 @@
 // The map on Canvas 2D, for thin clients without a GPU. Redraws only when the view or its content changed.
 import type { LonLat } from '../../lib/shapes'
-import { Dots, RADIUS } from '../dots'
+import { Dots, OPACITY, RADIUS } from '../dots'
 import { OUTSIDE, widthAt, type Drawn } from '../draw'
 import { latOf, lonOf, mercX, mercY, worldPx, type View } from '../mercator'
 import type { Surface, SurfaceOptions } from '../surface'
@@ -160,7 +160,7 @@ export class LiteSurface implements Surface {
     g.setTransform(1, 0, 0, 1, 0, 0)
     const px = worldPx(this.#zoom) * devicePixelRatio
     const radius = widthAt(RADIUS, this.#zoom) * devicePixelRatio
-    g.globalAlpha = 0.85
+    g.globalAlpha = widthAt(OPACITY, this.#zoom)
     const { x, y, colour } = this.#dots
     for (let i = 0; i < x.length; i++) {
       const dx = ((x[i] ?? 0) - this.#x) * px + width / 2
