@@ -1,6 +1,7 @@
 """What all connections of a link sent within a few milliseconds becomes one `Intake.accept`. For the adapter.
 
-One accept at a time: while it runs the next batch gathers, so batches grow exactly as the platform slows down.
+Two accepts at a time, so that the platform maps one batch while the log writes the other; the rest gathers, so
+batches grow exactly as the platform slows down.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from haechi.plugins.codecs.hj212.packet import Packet
 from haechi.ports import Intake
 
 RETRY_S, RETRY_S_MAX = 0.2, 5.0
+ACCEPTS = 2  # under way at once
 _events = structlog.get_logger("hj212")
 
 
@@ -40,7 +42,7 @@ class Pending:
 
 
 class Gatherer:
-    """The queue between connections and intake, with one task of its own."""
+    """The queue between connections and intake, with tasks of its own."""
 
     def __init__(self, link: str, intake: Intake, settings: Hj212Settings) -> None:
         self._link, self._intake, self._settings = link, intake, settings
@@ -50,7 +52,7 @@ class Gatherer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._paused: set[Sender] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def pending(self) -> int:
@@ -63,21 +65,21 @@ class Gatherer:
         return self.pending >= self._settings.pending_max
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
-        self._task.add_done_callback(_report)
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(ACCEPTS)]
+        for task in self._tasks:
+            task.add_done_callback(_report)
 
     async def stop(self, within_s: float) -> None:
         """Settles what is queued, as far as the log takes it within that time; the rest is never acknowledged."""
-        if self._task is None:
-            return
         try:
             async with asyncio.timeout(within_s):
                 await self._empty.wait()
         except TimeoutError:
             _events.warning("stopped_with_unsettled", link=self._link, messages=self.pending)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
 
     def put(self, pending: Pending) -> None:
         self._queue.append(pending)
@@ -98,12 +100,15 @@ class Gatherer:
                 await asyncio.sleep(self._settings.gather_ms / 1000)
             batch = self._queue[: self._settings.gather_max]
             del self._queue[: len(batch)]
-            self._in_flight = len(batch)
-            refused = await self._accept([one.message for one in batch])
-            self._in_flight = 0
-            _settle(batch, refused)
             if not self._queue:
                 self._some.clear()
+            if not batch:
+                continue  # the other task was quicker
+            self._in_flight += len(batch)
+            refused = await self._accept([one.message for one in batch])
+            self._in_flight -= len(batch)
+            _settle(batch, refused)
+            if not self.pending:
                 self._empty.set()
             resumed, self._paused = self._paused, set()
             for sender in resumed:

@@ -28,9 +28,9 @@ class Hj212Settings:
     port: int = 8212  # 0: any free one
     authenticate: bool = True
     gather_ms: float = 3.0
-    gather_max: int = 2_000
-    pending_max: int = 8_000
-    window: int = 1_000
+    gather_max: int = 1_000
+    pending_max: int = 16_000
+    window: int = 4_000
     segment_max: int = 9_999
     connections_max: int = 10_000
     idle_s: float = 900.0
