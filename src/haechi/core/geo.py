@@ -17,7 +17,7 @@ GEOMETRIES = frozenset((*_DEPTH, "GeometryCollection"))
 
 def is_geometry(value: object) -> bool:
     """Whether this looks like a GeoJSON geometry (RFC 7946, 3.1); `check` tells whether it is a sound one."""
-    if not isinstance(value, Mapping) or str(value.get("type")) not in GEOMETRIES:
+    if not isinstance(value, dict) or str(value.get("type")) not in GEOMETRIES:
         return False
     return "coordinates" in value or "geometries" in value
 
@@ -27,7 +27,7 @@ def check(geometry: object) -> Any:
 
     Refused: wrong nesting, not finite or out-of-range positions, open or self-crossing rings, nothing in it.
     """
-    if not isinstance(geometry, Mapping) or not is_geometry(geometry):
+    if not isinstance(geometry, dict) or not is_geometry(geometry):
         raise InvalidData(
             f"not a GeoJSON geometry: give type (one of {', '.join(sorted(GEOMETRIES))}) and coordinates",
             "bad_geometry",
@@ -79,29 +79,30 @@ def _check_positions(coordinates: object, depth: int, kind: str) -> None:
 
 def extent(geometry: object) -> Extent | None:
     """West, south, east, north of a geometry; None when it has no usable position (never raises: stores call it)."""
-    if not isinstance(geometry, Mapping):
+    if not isinstance(geometry, dict):
         return None
-    coordinates = geometry.get("coordinates")
-    if geometry.get("type") == "Point" and isinstance(coordinates, list) and len(coordinates) >= 2:
-        found = [(coordinates[0], coordinates[1])]
-    else:
-        found = list(_positions(geometry.get("geometries") if coordinates is None else coordinates))
+    coordinates: Any = geometry.get("coordinates")
     try:
+        if geometry.get("type") == "Point":
+            west, south = east, north = coordinates[0], coordinates[1]
+            inside = -180 <= west <= 180 and -90 <= south <= 90
+            return (float(west), float(south), float(east), float(north)) if inside else None
+        found = list(_positions(geometry.get("geometries") if coordinates is None else coordinates))
         west, east = min(p[0] for p in found), max(p[0] for p in found)
         south, north = min(p[1] for p in found), max(p[1] for p in found)
         inside = -180 <= west <= east <= 180 and -90 <= south <= north <= 90
-    except (ValueError, TypeError):
+        return (float(west), float(south), float(east), float(north)) if inside else None
+    except (ValueError, TypeError, IndexError, KeyError):
         return None
-    return (float(west), float(south), float(east), float(north)) if inside else None
 
 
 def _positions(nested: object) -> Iterator[tuple[Any, Any]]:
     pending = [nested]
     while pending:
         one = pending.pop()
-        if isinstance(one, Mapping):
+        if isinstance(one, dict):
             pending.append(one.get("geometries") if "geometries" in one else one.get("coordinates"))
-        elif isinstance(one, list) and one and not isinstance(one[0], list | Mapping):
+        elif isinstance(one, list) and one and not isinstance(one[0], list | dict):
             if len(one) >= 2:
                 yield one[0], one[1]
         elif isinstance(one, list):
@@ -111,7 +112,7 @@ def _positions(nested: object) -> Iterator[tuple[Any, Any]]:
 def centre(geometry: object) -> tuple[float, float] | None:
     """Longitude and latitude where a symbol for this geometry goes: on a point or line, amid an area."""
     bounds = extent(geometry)
-    if bounds is None or not isinstance(geometry, Mapping):
+    if bounds is None or not isinstance(geometry, dict):
         return None
     if geometry.get("type") == "LineString":
         line = geometry["coordinates"]
