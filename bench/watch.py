@@ -66,7 +66,9 @@ def frames(count: int) -> list[Record]:
         at = START + number * SECOND // 2_000
         rows.append(Observation(*key, at, at + 50_000, levels[key], None, "KPA", 0, "bench"))
         if len(rows) == ROWS:
-            records.append(Record(len(records) + 1, "obs", frame.encode(frame.Frame(observations=to_batch(rows))), at + 60_000))
+            records.append(
+                Record(len(records) + 1, "obs", frame.encode(frame.Frame(observations=to_batch(rows))), at + 60_000)
+            )
             rows = []
     return records
 
@@ -98,7 +100,9 @@ def main() -> None:
         WatchProjection(store, rules, describe)
         restart = time.perf_counter() - began
     print(f"{count} observations, {len(rules)} rules, {alarms} alarms")
-    print(f"{count / spent:,.0f} observations/s ({count / cpu:,.0f} per CPU second), slowest apply of 2,000: {slowest * 1e3:.0f} ms")
+    print(
+        f"{count / spent:,.0f} observations/s ({count / cpu:,.0f} per CPU second), slowest apply of 2,000: {slowest * 1e3:.0f} ms"
+    )
     print(f"store {size:.1f} MB, restart {restart:.2f} s")
 
 

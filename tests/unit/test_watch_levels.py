@@ -46,7 +46,9 @@ def test_a_value_that_recovers_within_the_dwell_time_raises_nothing(tmp_path: Pa
 
 def test_between_the_limit_and_the_clear_limit_the_alarm_stays(tmp_path: Path) -> None:
     city = City(tmp_path, rules(tmp_path, LOW))
-    city.feel((0, 190.0), (30, 190.0), (40, 210.0), (200, 215.0), (300, 225.0), (330, 219.0), (340, 230.0), (400, 230.0))
+    city.feel(
+        (0, 190.0), (30, 190.0), (40, 210.0), (200, 215.0), (300, 225.0), (330, 219.0), (340, 230.0), (400, 230.0)
+    )
     assert city.moves() == [
         (30, "raised", "unacknowledged", "caution"),
         (400, "cleared", "returned_unacknowledged", "caution"),
@@ -70,7 +72,9 @@ def test_a_held_value_completes_its_dwell_before_the_observation_that_ends_it(tm
 
 def test_levels_escalate_and_come_down_step_by_step(tmp_path: Path) -> None:
     city = City(tmp_path, rules(tmp_path, LADDER))
-    city.feel((0, 15.0), (10, 25.0), (20, 35.0), (30, 35.0), (40, 29.0), (60, 29.0), (70, 17.0), (100, 17.0), (110, 5.0))
+    city.feel(
+        (0, 15.0), (10, 25.0), (20, 35.0), (30, 35.0), (40, 29.0), (60, 29.0), (70, 17.0), (100, 17.0), (110, 5.0)
+    )
     assert [(when, kind, level) for when, kind, _, level in city.moves()] == [
         (0, "raised", "attention"),
         (10, "escalated", "alert"),

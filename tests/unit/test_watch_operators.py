@@ -183,7 +183,12 @@ def test_each_tab_lists_its_states(city: City) -> None:
 def test_the_detail_tells_every_transition_with_its_evidence(city: City) -> None:
     city.order("alarm.acknowledge", 5, "kim", alarms=[id_of(city)], note="seen")
     raised, acknowledged = alarm_detail(city.store, id_of(city))["transitions"]
-    assert (raised["from"], raised["to"], raised["who"], raised["why"]) == ("normal", "unacknowledged", "watch", "pressure > 5")
+    assert (raised["from"], raised["to"], raised["who"], raised["why"]) == (
+        "normal",
+        "unacknowledged",
+        "watch",
+        "pressure > 5",
+    )
     assert raised["evidence"]["values"]["pressure"]["value"] == 9.0
     assert (acknowledged["who"], acknowledged["why"], acknowledged["at"]) == ("kim", "seen", format_iso(at(5)))
 
@@ -191,7 +196,9 @@ def test_the_detail_tells_every_transition_with_its_evidence(city: City) -> None
 def test_the_alarm_has_the_shape_of_the_console_api(city: City) -> None:
     (shown,) = list_alarms(city.store)
     asked = "id rule domain level state condition_active acknowledged entity entity_name place location text attribute value"
-    asked += " unit limit count raised_at changed_at cleared_at acknowledged_by acknowledged_at shelved_until shelve_reason"
+    asked += (
+        " unit limit count raised_at changed_at cleared_at acknowledged_by acknowledged_at shelved_until shelve_reason"
+    )
     asked += " owner incident playbook peak_level group"
     assert set(shown) == set(asked.split())
     assert shown["raised_at"] == format_iso(at(0))

@@ -105,13 +105,17 @@ class Evaluator:
 
     # --- time ---
 
-    def tick(self, now: int) -> None:
-        """Completes what falls due because nothing arrived. `now` is our clock, microseconds."""
-        self.arrivals.now = max(now, self.arrivals.now)
+    def elapse(self, now: int) -> None:
+        """Completes running times that are over by `now`, the log's clock or ours, in microseconds."""
         while self._dues and self._dues[0][0] <= now - SETTLE_US:
             due, _, watcher = heapq.heappop(self._dues)
             if watcher.due == due and self._live(watcher):
                 self._advance(watcher, due)
+
+    def tick(self, now: int) -> None:
+        """Completes what falls due because nothing arrived, silence included. `now` is our clock, microseconds."""
+        self.arrivals.now = max(now, self.arrivals.now)
+        self.elapse(now)
         while self._silences and self._silences[0][0] <= now:
             _, _, watcher = heapq.heappop(self._silences)
             if self._live(watcher):

@@ -72,7 +72,7 @@ class WatchProjection:
         self._torn = True
         for record in records:
             if record.seq > start:
-                self._alarms.expire(record.stored_at)
+                self._elapse(record.stored_at)  # what was over when it was stored comes before it
                 (self._command if record.subject == "ops" else self._observe)(record)
                 self._position = record.seq
         return self._finish(fresh, self._position)
@@ -88,8 +88,8 @@ class WatchProjection:
             return []
         self._torn = True
         self._reconcile(fresh)
+        self._elapse(fresh)
         self._evaluator.tick(fresh)
-        self._alarms.expire(fresh)
         return self._finish(fresh, None)
 
     def close(self) -> None:
@@ -112,6 +112,14 @@ class WatchProjection:
     def _go_live(self, now: int) -> None:
         self._live = True
         self._evaluator.listen_from(now)
+
+    def _elapse(self, now: int) -> None:
+        """Running times and shelves that are over, in the order of their instants."""
+        while self._alarms.shelves and self._alarms.shelves[0][0] <= now:
+            until = self._alarms.shelves[0][0]
+            self._evaluator.elapse(until)
+            self._alarms.expire(until)
+        self._evaluator.elapse(now)
 
     def _observe(self, record: Record) -> None:
         try:

@@ -53,9 +53,9 @@ class Series:
         """Takes one observation; False when it is late or stale: something arrived, but the newest value stays."""
         if received > self.received:  # noqa: PLR1730 - hot path: max() costs three times this
             self.received = received
-        self.seq = seq
         if at < self.at or received - at > STALE_US:
             return False
+        self.seq = seq
         if self.moved_at < 0 or self._moved(value):
             self.moved_from, self.moved_at = value, at
         self.at, self.value, self.quality = at, value, quality
