@@ -84,7 +84,7 @@ def write_city(folder: Path) -> City:
     return load_city(folder, Around({name: registry.folder("domain", name) for name in registry.names("domain")}))
 
 
-def entity(id: str, lon: float, lat: float, **values: tuple[float, str]) -> bytes:
+def entity(id: str, lon: float, lat: float, **values: tuple[float, str]) -> dict[str, Any]:
     """A stored entity (docs/reference/log.md) with observed values of `(value, unit)`."""
     kind, short = id.split(":")[2], id.rsplit(":", 1)[-1]
     names = {"ko": f"{short} 시설", "zh": f"{short} 设施", "en": f"Facility {short}"}
@@ -94,10 +94,10 @@ def entity(id: str, lon: float, lat: float, **values: tuple[float, str]) -> byte
     }
     for name, (value, unit) in values.items():
         attrs[name] = [{"type": "Property", "value": value, "unitCode": unit, "observedAt": AT, "quality": 1}]
-    return orjson.dumps({"id": id, "type": [kind], "scope": [], "createdAt": AT, "modifiedAt": AT, "attrs": attrs})
+    return {"id": id, "type": [kind], "scope": [], "createdAt": AT, "modifiedAt": AT, "attrs": attrs}
 
 
-def facilities() -> dict[str, bytes]:
+def facilities() -> dict[str, dict[str, Any]]:
     """Two sensors in two domains, and five cameras ever further east of the first."""
     found = {
         SENSOR: entity(SENSOR, 126.70, 37.64, pressure=(412.3, "KPA")),

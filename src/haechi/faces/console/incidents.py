@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from haechi.core.errors import NotFound
 from haechi.faces.console.alarms import Ids, Note, Words, command
-from haechi.faces.console.services import ConsoleServices
+from haechi.faces.console.services import ConsoleServices, Document
 from haechi.faces.console.shapes import shown
 from haechi.faces.http import body_of, json_response, one_of, whole_number
 
@@ -92,10 +92,17 @@ def _detail(services: ConsoleServices, id: str) -> dict[str, Any]:
     found = services.incidents.incident(id)
     if found is None:
         raise NotFound(f"no incident {id!r}; GET /api/incidents?state=all lists them")
-    playbook = found.get("playbook")
-    known = (services.alarms.alarm(one) for one in found["alarms"])
-    return {
-        **shown(found),
-        "alarms": [shown(one) for one in known if one is not None],
-        "playbook": services.playbook(playbook) if playbook else None,
-    }
+    return {**shown(found), "alarms": _alarms(services, found), "playbook": _playbook(services, found)}
+
+
+def _alarms(services: ConsoleServices, incident: Document) -> list[Any]:
+    """Documents; a reader may give them already, or only their ids."""
+    known = (one if isinstance(one, Mapping) else services.alarms.alarm(one) for one in incident["alarms"])
+    return [shown(one) for one in known if one is not None]
+
+
+def _playbook(services: ConsoleServices, incident: Document) -> Document | None:
+    playbook = incident.get("playbook")
+    if isinstance(playbook, Mapping):
+        return playbook
+    return services.playbook(playbook) if playbook else None
