@@ -70,11 +70,14 @@ class RecordingIntake:
 class Secrets:
     """Every device's secret is its name backwards, on the link "field"."""
 
+    def __init__(self) -> None:
+        self.shut_out: set[str] = set()
+
     def verify(self, device: str, secret: str, link: str) -> bool:
         return link == "field" and secret == device[::-1] and not device.startswith("unknown")
 
     def knows(self, device: str, link: str) -> bool:
-        return not device.startswith("unknown")
+        return not device.startswith("unknown") and device not in self.shut_out
 
 
 class MemoryBus:
@@ -103,8 +106,8 @@ class Door:
     """A started adapter and what is behind it."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.intake, self.bus = RecordingIntake(), MemoryBus()
-        self.context = AdapterContext("field", self.intake, Secrets(), self.bus, WallClock(), str(folder))
+        self.intake, self.bus, self.secrets = RecordingIntake(), MemoryBus(), Secrets()
+        self.context = AdapterContext("field", self.intake, self.secrets, self.bus, WallClock(), str(folder))
         self.settings = {
             "port": 0,
             "topic": "city/{device}/{channel...}",
@@ -168,6 +171,7 @@ class Client:
         self.paho = paho.Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False, **clean
         )
+        self.paho.max_inflight_messages_set(100)
         self.paho.username_pw_set(device, options.pop("secret", device[::-1]))
         if will := options.pop("will", None):
             self.paho.will_set(**will)
@@ -440,6 +444,33 @@ async def test_a_slow_platform_stops_reading_and_loses_nothing(doors: Any) -> No
     await raw.close()
 
 
+async def test_large_payloads_wait_too(doors: Any) -> None:
+    door = await doors(presence=False)
+    door.intake.open.clear()
+    async with Client(door) as client:
+        for _ in range(60):
+            client.paho.publish("city/P-017/a", b"x" * 100_000, 1)
+        await until(lambda: bool(door.adapter.held))
+        assert door.adapter.health()["pending"] <= 22, "two megabytes are pending, no more"
+        door.intake.open.set()
+        await until(lambda: len(client.published) == 60)
+
+
+async def test_the_door_works_on_uvloop_which_the_platform_runs_on(tmp_path: Path) -> None:
+    import uvloop
+
+    async def talk() -> bytes:
+        door = Door(tmp_path / "mqtt", presence=False)
+        await door.adapter.start()
+        raw = await Raw.open(door, connect_bytes(), publish_bytes("city/P-017/a", b"1", 2, 7))
+        answers = await raw.take(8)
+        await raw.close()
+        await door.adapter.stop()
+        return answers
+
+    assert await asyncio.to_thread(uvloop.run, talk()) == b"\x20\x02\0\0\x50\x02\0\x07"
+
+
 async def test_five_hundred_connections_are_served_at_once(doors: Any) -> None:
     door = await doors()
     raws = await asyncio.gather(*(Raw.open(door, connect_bytes(f"D{n}")) for n in range(500)))
@@ -513,6 +544,13 @@ async def test_a_will_on_a_foreign_topic_is_refused(doors: Any) -> None:
     async with Client(door, version=V5, will={"topic": "city/P-018/a", "payload": b"x"}) as client:
         await until(lambda: bool(client.gone))
         assert client.codes == [0x87]
+
+
+async def test_a_device_that_is_shut_out_is_disconnected(doors: Any) -> None:
+    door = await doors()
+    async with Client(door, version=V5) as client:
+        door.secrets.shut_out.add("P-017")
+        await until(lambda: client.gone == [0x98], 15)
 
 
 # --- presence ---
@@ -689,6 +727,18 @@ async def test_a_command_that_was_not_acknowledged_is_delivered_again(doors: Any
     await raw.close()
 
 
+async def test_a_subscription_survives_a_kill_right_after_its_suback(doors: Any, tmp_path: Path) -> None:
+    door = await doors()
+    raw = await Raw.open(door, connect_bytes(clean=False), packet(0x82, b"\0\x01" + text("news/+") + b"\x01"))
+    await raw.take(9)
+    shutil.copytree(tmp_path / "mqtt", tmp_path / "after", dirs_exist_ok=True)  # as a kill would leave it
+    other = Door(tmp_path / "after")
+    await other.adapter.start()
+    assert other.adapter.hub.subscriptions.matches("news/x")
+    await other.adapter.stop()
+    await raw.close()
+
+
 async def test_a_session_ends_when_its_expiry_passed(doors: Any) -> None:
     door = await doors()
     about = Properties(PacketTypes.CONNECT)
@@ -823,6 +873,14 @@ async def test_stopping_acknowledges_what_is_being_stored(doors: Any) -> None:
     rest = await raw.rest()
     assert rest[:4] == b"\x40\x02\0\x07" and (rest[4], rest[6]) == (0xE0, 0x8B)
     assert door.intake.states("P-017") == []
+
+
+async def test_a_file_of_sessions_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    (tmp_path / "mqtt.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(Unavailable, match=r"mqtt\.db"):
+        await door.adapter.start()
+    assert door.adapter.health()["connections"] == 0
 
 
 async def test_a_port_in_use_can_be_tried_again_and_a_strange_host_cannot(doors: Any, tmp_path: Path) -> None:

@@ -21,12 +21,17 @@ CODES = {  # why a connection is ended -> reason code (2.4)
     "protocol_error": 0x82,
     "unsupported_version": 0x84,
     "foreign_topic": 0x87,
-    "bad_auth_method": 0x8C,
     "bad_topic": 0x90,
     "receive_maximum": 0x93,
     "topic_alias": 0x94,
     "oversize": 0x95,
 }
+NO_SUBSCRIPTION, UNSPECIFIED, BAD_CLIENT, BAD_CREDENTIALS, NOT_AUTHORIZED = 0x11, 0x83, 0x85, 0x86, 0x87
+BUSY, SHUTTING_DOWN, BAD_METHOD, IDLE, TAKEN_OVER, UNKNOWN_ID = 0x89, 0x8B, 0x8C, 0x8D, 0x8E, 0x92
+REVOKED, NO_SHARED = 0x98, 0x9E
+NO_LOCAL, AS_PUBLISHED, ONLY_NEW, NEVER = 0x04, 0x08, 0x10, 0x20  # subscription options (3.8.3.1)
+REPLIES = (0, PUBACK, PUBREC)  # what answers a PUBLISH, by its QoS
+FLAGS = {PUBREL: 2, SUBSCRIBE: 2, UNSUBSCRIBE: 2}  # of the first byte, 0 in all others (2.1.3)
 
 SESSION_EXPIRY, ASSIGNED_CLIENT, AUTH_METHOD, PROBLEM_WANTED, WILL_DELAY = 0x11, 0x12, 0x15, 0x17, 0x18
 REASON, RECEIVE_MAXIMUM, ALIAS_MAXIMUM, ALIAS, USER, PACKET_MAXIMUM = 0x1F, 0x21, 0x22, 0x23, 0x26, 0x27
@@ -185,6 +190,13 @@ def frame(data: bytes, pos: int, limit: int) -> tuple[int, int, int] | None:
     if start - pos + length > limit:
         raise InvalidData(f"a packet of {length} bytes; this link takes {limit} (packet_bytes_max)", "oversize")
     return data[pos], start, start + length
+
+
+def kind_of(first: int) -> int:
+    """The packet type; the flags beside it must be as the standard says (not asked for PUBLISH)."""
+    if first & 15 != FLAGS.get(first & 0xF0, 0):
+        raise malformed(f"flags of packet 0x{first:02x}")
+    return first & 0xF0
 
 
 def publish(first: int, data: bytes, start: int, end: int, v5: bool) -> tuple[bytes, int, int, Properties]:

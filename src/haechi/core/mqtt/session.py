@@ -8,8 +8,6 @@ import msgspec
 
 from haechi.core.mqtt import packets as mqtt
 
-UNKNOWN_ID = 0x92
-
 
 class Item(msgspec.Struct, array_like=True):
     """A message on its way to subscribers; `until` in microseconds, 0 for ever (3.3.2.3.3)."""
@@ -58,7 +56,7 @@ class Session:
         self.expiry_s = 0
         self.left_at = 0  # microseconds, when the connection ended; 0 while there is one
         self.outlet: Outlet | None = None
-        self.will: Callable[[], None] | None = None  # calls off a will that waits for its delay (3.1.3.2.2)
+        self.will: Callable[[], None] = lambda: None  # calls off a will that waits for its delay (3.1.3.2.2)
         self.filters: dict[str, int] = {}
         self.received: set[int] = set()  # QoS 2 packet ids that are stored and not released (4.3.3)
         self.busy: set[int] = set()  # QoS 2 packet ids on their way to the store
@@ -66,11 +64,22 @@ class Session:
         self.queue: deque[Item] = deque()
         self._number = 0
 
+    def saved(self) -> bytes:
+        """What must survive a restart."""
+        items = [*self.inflight.values(), *self.queue]
+        return msgspec.msgpack.encode((self.expiry_s, self.left_at, self.filters, self.received, items))
+
+    def restore(self, body: bytes) -> None:
+        """Takes up what `saved` wrote; what was on its way will be sent again."""
+        kind = tuple[int, int, dict[str, int], set[int], list[Item]]
+        self.expiry_s, self.left_at, self.filters, self.received, items = msgspec.msgpack.decode(body, type=kind)
+        self.queue.extend(items)
+
     def settle(self, reply: int, number: int, code: int) -> int:
         """A QoS 2 id counts as received from a good PUBREC to PUBCOMP; returns the code to answer with (4.3.3)."""
         self.busy.discard(number)
         if reply == mqtt.PUBCOMP:
-            code = 0 if number in self.received else UNKNOWN_ID
+            code = 0 if number in self.received else mqtt.UNKNOWN_ID
             self.received.discard(number)
         elif not code:
             self.received.add(number)

@@ -13,17 +13,18 @@ import structlog
 
 from haechi.core.errors import HaechiError, InvalidSettings, Unavailable
 from haechi.core.message import Message
-from haechi.core.mqtt.packets import PUBREC
+from haechi.core.mqtt.packets import BUSY, PUBREC, SHUTTING_DOWN
 from haechi.core.mqtt.session import Item
 from haechi.core.mqtt.topics import Template, is_topic, to_subject, to_topic
 from haechi.core.times import to_us
-from haechi.plugins.adapters.mqtt.connection import BUSY, GATHER, SHUTTING_DOWN, Connection, Entry
+from haechi.plugins.adapters.mqtt.connection import GATHER, Connection, Entry
 from haechi.plugins.adapters.mqtt.sessions import Hub
 from haechi.plugins.adapters.mqtt.settings import MqttSettings, read, tls
 from haechi.ports import AdapterContext, Receipt
 
 STOP_S = 1.0  # what clients get to take their last answers when the door closes
 RETRY_S = 0.2
+PENDING_BYTES = 2 << 20  # of payloads: a batch stays well below what one message of the log may hold
 _events = structlog.get_logger("mqtt")
 
 
@@ -46,6 +47,7 @@ class MqttAdapter:
         self.held: list[Connection] = []  # not read, because enough is pending
         self.counts = {"accepted": 0, "batches": 0, "unavailable": 0, "turned_away": 0}
         self._entries: list[Entry] = []
+        self._bytes = 0  # of their payloads
         self._server: asyncio.Server | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None]
@@ -59,11 +61,12 @@ class MqttAdapter:
         if self._server:
             return
         secure, where = tls(self.settings), (self.settings.host, self.settings.port)
+        self._entries, self.held, self._bytes = [], [], 0
         self.loop = asyncio.get_running_loop()
         self.hub = Hub(self.context.data, self.settings.queue_max, self.settings.retained_max, self.now())
         try:
-            for prefix in ("mqtt", "mqtt_retained"):
-                self._unlisten.append(await self.context.bus.listen(f"{prefix}.>", self._heard))
+            for pattern in ("mqtt.>", "mqtt_retained.>"):
+                self._unlisten.append(await self.context.bus.listen(pattern, self._heard))
             self._server = await self.loop.create_server(lambda: Connection(self), *where, ssl=secure, backlog=1024)
         except (OSError, HaechiError) as error:
             await self._release()
@@ -101,7 +104,7 @@ class MqttAdapter:
 
     def health(self) -> Mapping[str, float]:
         """Gauges and counters of the door."""
-        hub = {"sessions": len(self.hub.sessions), "retained": len(self.hub.retained), "dropped": self.hub.dropped}
+        hub = self.hub.health() if self._server else {}
         return {"connections": len(self.connections), "pending": len(self._entries), **self.counts, **hub}
 
     async def _sweep(self) -> None:
@@ -125,11 +128,15 @@ class MqttAdapter:
     @property
     def full(self) -> bool:
         """Whether connections must wait: enough messages are pending, or the door closes."""
-        return self._server is None or len(self._entries) >= self.settings.pending_max
+        enough = len(self._entries) >= self.settings.pending_max or self._bytes >= PENDING_BYTES
+        return enough or self._server is None
 
     def add(self, entry: Entry) -> None:
         """Puts a packet into the next batch."""
+        if self._server is None:
+            return  # the door closed: nobody is acknowledged any more
         self._entries.append(entry)
+        self._bytes += len(entry.message.payload) if entry.message else 0
         if self._flushing is None:
             self._flushing = self.loop.create_task(self._flush())
 
@@ -149,6 +156,7 @@ class MqttAdapter:
 
     async def _store(self, batch: Sequence[Entry]) -> None:
         messages = [entry.message for entry in batch if entry.message is not None]
+        self._bytes -= sum(len(one.payload) for one in messages)
         try:
             receipt = await self._accept(messages) if messages else Receipt()
             kept = self._settle(batch, receipt)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from haechi.core.errors import InvalidData
+from haechi.core.errors import InvalidData, Unavailable
 from haechi.core.message import Message
 from haechi.core.mqtt import packets as mqtt
 from haechi.core.mqtt.session import Item, Session, delivery, received
@@ -16,17 +16,13 @@ from haechi.core.mqtt.topics import is_topic, permitted
 if TYPE_CHECKING:
     from haechi.plugins.adapters.mqtt.adapter import MqttAdapter
 
-UNSPECIFIED, BAD_CLIENT, BAD_CREDENTIALS, NOT_AUTHORIZED, BUSY, SHUTTING_DOWN = 0x83, 0x85, 0x86, 0x87, 0x89, 0x8B
-BAD_METHOD, IDLE, TAKEN_OVER, NO_SHARED, NO_SUBSCRIPTION = 0x8C, 0x8D, 0x8E, 0x9E, 0x11
 CONNECT_S = 10.0  # a client that has not said CONNECT by then is gone
+RECHECK_S = 5.0  # how often a connected device is looked up in the registry again
 TOPIC_BYTES = 1024  # longer ones do not fit a bus subject
 WINDOW = 32  # QoS 1 messages on their way to one subscriber
 ALIASES = 32  # topic aliases a client may use (3.1.2.11.5)
 ROUTES = 256  # topics remembered for one connection
-ONLY_NEW, NEVER = 0x10, 0x20  # when a subscription gets retained messages (3.8.3.1)
 GATHER, WRITE = 1, 2  # why a connection is not read: the platform is busy, the client does not take its answers
-REPLIES = (0, mqtt.PUBACK, mqtt.PUBREC)  # by QoS
-FLAGS = {mqtt.PUBREL: 2, mqtt.SUBSCRIBE: 2, mqtt.UNSUBSCRIBE: 2}  # of the first byte, 0 in all others (2.1.3)
 
 
 class Entry(msgspec.Struct):
@@ -54,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._heard_at, self._patience_s = door.loop.time(), CONNECT_S
         self._closed = self._polite = self._silent = False  # silent: its end says nothing of the device
         self._pauses, self._rest, self._need = 0, bytearray(), 0
-        self._unacked, self._now = 0, 0
+        self._unacked, self._now, self._known_at = 0, 0, self._heard_at
         self._routes: dict[bytes, tuple[str, str | None]] = {}
         self._aliases = mqtt.Aliases(ALIASES)
 
@@ -104,6 +100,8 @@ class Connection(asyncio.Protocol):
             if error.reason == "unsupported_version":
                 self.write(mqtt.connack(False, False, 1))
             self.leave(mqtt.CODES[error.reason], str(error))
+        except Unavailable as error:
+            self.leave(mqtt.BUSY, str(error), quiet=True)
         self._rest = bytearray(data[pos:])
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -142,12 +140,16 @@ class Connection(asyncio.Protocol):
             self.transport.write(packet)
 
     def check(self, now: float) -> None:
-        """Called each second: ends connections that are silent for longer than their keep alive allows (3.1.2.10)."""
+        """Called each second: ends connections of devices shut out meanwhile and beyond their keep alive (3.1.2.10)."""
         late = now - self._heard_at
+        if self.device and now - self._known_at > RECHECK_S:
+            self._known_at = now
+            if not self.door.context.registry.knows(self.device, self.link):
+                self.leave(mqtt.REVOKED, "the device is no longer registered")
         if self._closed and late > CONNECT_S:
             self.transport.abort()
         elif late > self._patience_s and not self._pauses:
-            self.leave(IDLE, "keep alive passed without a packet")
+            self.leave(mqtt.IDLE, "keep alive passed without a packet")
 
     def leave(self, code: int, why: str, quiet: bool = False) -> None:
         """Ends the connection from our side, in 5.0 with DISCONNECT; `quiet`: the device is not to blame."""
@@ -209,21 +211,21 @@ class Connection(asyncio.Protocol):
             if self.v5 and self._unacked > self.settings.receive_maximum:
                 raise InvalidData("more unacknowledged packets than Receive Maximum allows", "receive_maximum")
         if channel is None:
-            self._foreign(topic, REPLIES[qos], number)
+            self._foreign(topic, mqtt.REPLIES[qos], number)
             return
         if first & 1 or self.door.hub.subscriptions.matches(topic):
             item = received(topic, payload, first, about, self._now)
         clears = first & 1 and not payload
         message = None if clears else Message(self.link, self.device, channel, payload, self._now)
-        self.door.add(Entry(self, REPLIES[qos], number, message, item))
+        self.door.add(Entry(self, mqtt.REPLIES[qos], number, message, item))
 
     def _route(self, raw: bytes) -> tuple[str, str | None]:
         topic = mqtt.text(raw)
         if not is_topic(topic) or len(raw) > TOPIC_BYTES:
             raise InvalidData("a topic to publish on has 1 to 1,024 bytes and no wildcards", "bad_topic")
-        if len(self._routes) >= ROUTES:
-            self._routes.clear()
-        route = self._routes[raw] = (topic, self.door.topic.channel(self.device, topic))
+        route = (topic, self.door.topic.channel(self.device, topic))
+        if len(self._routes) < ROUTES:
+            self._routes[raw] = route
         return route
 
     def _foreign(self, topic: str, reply: int, number: int) -> None:
@@ -232,12 +234,12 @@ class Connection(asyncio.Protocol):
         if not (self.v5 and reply):
             raise InvalidData(f"{self.device} may not publish on {topic[:100]}", "foreign_topic")
         self.door.context.intake.reject(self.link, "foreign_topic")
-        self.door.add(Entry(self, reply, number, code=NOT_AUTHORIZED))
+        self.door.add(Entry(self, reply, number, code=mqtt.NOT_AUTHORIZED))
 
     def answer(self, entry: Entry, why: str) -> tuple["Connection | None", bytes]:
         """The acknowledgement of a stored packet and where it goes: QoS 2 to the connection the session has now."""
         reply, number, session = entry.reply, entry.number, self.session
-        code = UNSPECIFIED if why and self.v5 else entry.code
+        code = mqtt.UNSPECIFIED if why and self.v5 else entry.code
         target = None if self._closed else self
         if reply != mqtt.PUBACK:
             code = session.settle(reply, number, code)
@@ -249,9 +251,7 @@ class Connection(asyncio.Protocol):
         return target, mqtt.acknowledge(reply, number, code if self.v5 else 0, why if self._explain else "")
 
     def _other(self, first: int, data: bytes, start: int, end: int) -> None:
-        kind = first & 0xF0
-        if first & 15 != FLAGS.get(kind, 0):
-            raise mqtt.malformed(f"flags of packet 0x{first:02x}")
+        kind = mqtt.kind_of(first)
         if kind == mqtt.PUBREL:
             self.door.add(Entry(self, mqtt.PUBCOMP, mqtt.ack(data, start, end, self.v5)[0]))
         elif kind == mqtt.PUBACK:
@@ -264,7 +264,7 @@ class Connection(asyncio.Protocol):
             self._subscribe(*mqtt.filters(kind, data, start, end, self.v5))
         elif kind == mqtt.UNSUBSCRIBE:
             number, wanted = mqtt.filters(kind, data, start, end, self.v5)
-            codes = [0 if self.door.hub.unsubscribe(self.session, one) else NO_SUBSCRIPTION for one, _ in wanted]
+            codes = [0 if self.door.hub.unsubscribe(self.session, one) else mqtt.NO_SUBSCRIPTION for one, _ in wanted]
             self.write(mqtt.granted(mqtt.UNSUBACK, number, codes, self.v5))
         elif kind == mqtt.CONNECT and not self.device:
             self._connect(mqtt.connect(data, start, end))
@@ -278,13 +278,13 @@ class Connection(asyncio.Protocol):
         self.v5, verify = asked.version == 5, self.door.context.registry.verify
         secret = (asked.password or b"").decode("utf-8", "replace")
         if mqtt.AUTH_METHOD in about:
-            self._refuse(BAD_METHOD, "bad_auth_method")
+            self._refuse(mqtt.BAD_METHOD, "bad_auth_method")
         elif not asked.client and not asked.clean and not self.v5:
-            self._refuse(BAD_CLIENT, "bad_client_id")
+            self._refuse(mqtt.BAD_CLIENT, "bad_client_id")
         elif not device or set(device) & set("/+#") or not verify(device, secret, self.link):
-            self._refuse(BAD_CREDENTIALS, "bad_credentials")
+            self._refuse(mqtt.BAD_CREDENTIALS, "bad_credentials")
         elif will and (not is_topic(will.topic) or self.door.topic.channel(device, will.topic) is None):
-            self._refuse(NOT_AUTHORIZED, "foreign_topic")
+            self._refuse(mqtt.NOT_AUTHORIZED, "foreign_topic")
         else:
             self.device = device
             self._will = (will, self.door.topic.channel(device, will.topic) or "") if will else None
@@ -296,7 +296,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, code: int, reason: str) -> None:
         self.door.context.intake.reject(self.link, reason)
-        self.write(mqtt.connack(self.v5, False, code if self.v5 else 2 if code == BAD_CLIENT else 5))
+        self.write(mqtt.connack(self.v5, False, code if self.v5 else 2 if code == mqtt.BAD_CLIENT else 5))
         self._close()
 
     def _join(self, asked: mqtt.Connect, client: str) -> None:
@@ -306,11 +306,10 @@ class Connection(asyncio.Protocol):
         door.devices[self.device] = others + 1
         known = door.hub.sessions.get((self.device, client))
         if known and isinstance(known.outlet, Connection):
-            known.outlet.leave(TAKEN_OVER, "another connection took over this session")
+            known.outlet.leave(mqtt.TAKEN_OVER, "another connection took over this session")
             known.outlet._end()
         self.session, present = door.hub.open((self.device, client), asked.clean)
-        if self.session.will:
-            self.session.will()
+        self.session.will()
         wanted_s = asked.properties.get(mqtt.SESSION_EXPIRY, 0) if self.v5 else 0 if asked.clean else most
         self.session.expiry_s, self.session.left_at = min(wanted_s, most), 0
         limits = {mqtt.RECEIVE_MAXIMUM: settings.receive_maximum, mqtt.PACKET_MAXIMUM: settings.packet_bytes_max}
@@ -327,12 +326,13 @@ class Connection(asyncio.Protocol):
         for one, options in wanted:
             shared, qos = one.startswith("$share/"), min(options & 3, 1)
             if shared or not permitted(one, self.settings.subscribe, self.device):
-                codes.append((NO_SHARED if shared else NOT_AUTHORIZED) if self.v5 else 0x80)
+                codes.append((mqtt.NO_SHARED if shared else mqtt.NOT_AUTHORIZED) if self.v5 else 0x80)
                 continue
             codes.append(qos)
             new = hub.subscribe(self.session, one, options & ~3 | qos)
-            if not options & NEVER and (new or not options & ONLY_NEW):
+            if not options & mqtt.NEVER and (new or not options & mqtt.ONLY_NEW):
                 kept += [(item, qos) for item in hub.kept(one)]
+        hub.commit()
         self.write(mqtt.granted(mqtt.SUBACK, number, codes, self.v5))
         for item, qos in kept:
             hub.give(self.session, item, qos, True)
@@ -350,8 +350,6 @@ class Connection(asyncio.Protocol):
     def send(self, item: Item, number: int, again: bool) -> bool:
         """Writes a PUBLISH; see `sessions.Outlet`."""
         packet = delivery(item, number, again, self.v5, self.door.now())
-        full = not number and self._pauses & WRITE
-        if self._closed or full or not 0 < len(packet) <= self._packet_max:
-            return False
-        self.write(packet)
-        return True
+        taken = not self._closed and 0 < len(packet) <= self._packet_max and (number or not self._pauses & WRITE)
+        self.write(packet if taken else b"")
+        return bool(taken)

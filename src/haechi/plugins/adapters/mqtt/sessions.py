@@ -9,13 +9,9 @@ from pathlib import Path
 import msgspec
 
 from haechi.core.errors import Unavailable
+from haechi.core.mqtt.packets import AS_PUBLISHED, NO_LOCAL
 from haechi.core.mqtt.session import Item, Session
 from haechi.core.mqtt.topics import Subscriptions, matching
-
-NO_LOCAL, AS_PUBLISHED = 0x04, 0x08  # subscription options (3.8.3.1)
-
-
-_SESSION = tuple[int, int, dict[str, int], set[int], list[Item]]
 
 
 class Hub:
@@ -29,12 +25,16 @@ class Hub:
         self.subscriptions: Subscriptions[Session] = Subscriptions()
         self._changed: dict[str, Session | str] = {}  # what must be written, by its key in the file
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self._file = sqlite3.connect(Path(folder) / "mqtt.db", isolation_level=None)
-        self._file.executescript(
-            "pragma journal_mode=wal; pragma synchronous=normal;"
-            "create table if not exists kept (key text primary key, body blob not null) without rowid;"
-        )
-        for key, body in self._file.execute("select key, body from kept"):
+        try:
+            self._file = sqlite3.connect(Path(folder) / "mqtt.db", isolation_level=None)
+            self._file.executescript("pragma journal_mode=wal; pragma synchronous=normal")
+            self._file.execute("create table if not exists kept (key text primary key, body blob) without rowid")
+            rows = self._file.execute("select key, body from kept").fetchall()
+        except sqlite3.Error as error:
+            raise Unavailable(
+                f"{folder}/mqtt.db cannot be opened: {error}; mend the disk or move the file away"
+            ) from error
+        for key, body in rows:
             if key[0] == "r":
                 self.retained[key[1:]] = msgspec.msgpack.decode(body, type=Item)
             else:
@@ -42,21 +42,17 @@ class Hub:
 
     def _load(self, key: tuple[str, str], body: bytes, now: int) -> None:
         session = self.sessions[key] = Session(key, self._queue_max)
-        session.expiry_s, left_at, filters, session.received, items = msgspec.msgpack.decode(body, type=_SESSION)
-        session.left_at = left_at or now  # it was connected when the door was killed
-        session.queue.extend(items)
-        for wanted, options in filters.items():
-            self.subscribe(session, wanted, options)
+        session.restore(body)
+        session.left_at = session.left_at or now  # 0: it was connected when the door was killed
+        for wanted, options in session.filters.items():
+            self.subscriptions.add(session, wanted, options)
 
     def open(self, key: tuple[str, str], clean: bool) -> tuple[Session, bool]:
         """The client's session, and whether it was there before."""
-        known = self.sessions.get(key)
-        if known and not clean:
-            return known, True
-        if known:
+        if (known := self.sessions.get(key)) and clean:
             self.forget(known)
-        session = self.sessions[key] = Session(key, self._queue_max)
-        return session, False
+        session = self.sessions.setdefault(key, Session(key, self._queue_max))
+        return session, session is known
 
     def forget(self, session: Session) -> None:
         """Ends a session."""
@@ -132,10 +128,7 @@ class Hub:
         if isinstance(what, str):
             item = self.retained.get(what)
             return msgspec.msgpack.encode(item) if item else None
-        if not what.expiry_s or self.sessions.get(what.key) is not what:
-            return None
-        items = [*what.inflight.values(), *what.queue]
-        return msgspec.msgpack.encode((what.expiry_s, what.left_at, what.filters, what.received, items))
+        return what.saved() if what.expiry_s and self.sessions.get(what.key) is what else None
 
     def sweep(self, now: int) -> None:
         """Ends sessions whose time is over (3.1.2.11.2) and commits; `now` in microseconds."""
@@ -143,6 +136,9 @@ class Hub:
             if session.outlet is None and now >= session.left_at + session.expiry_s * 1_000_000:
                 self.forget(session)
         self.commit()
+
+    def health(self) -> dict[str, float]:
+        return {"sessions": len(self.sessions), "retained": len(self.retained), "dropped": self.dropped}
 
     def close(self) -> None:
         """Commits and closes the file."""

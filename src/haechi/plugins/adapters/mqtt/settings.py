@@ -27,7 +27,7 @@ class MqttSettings:
     gather_ms: float = number(2.0, 0, 1_000)
     gather_max: int = number(2_000, 1, 100_000)
     pending_max: int = number(4_000, 1, 1_000_000)
-    packet_bytes_max: int = number(262_144, 128, 268_435_460)
+    packet_bytes_max: int = number(262_144, 128, 1_048_576)
     receive_maximum: int = number(1_000, 1, 65_535)
     connections_max: int = number(10_000, 1, 1_000_000)
     queue_max: int = number(1_000, 1, 1_000_000)
@@ -72,7 +72,6 @@ def tls(settings: MqttSettings) -> ssl.SSLContext | None:
     if not settings.tls_cert:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except (OSError, ssl.SSLError) as error:
