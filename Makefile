@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CITY ?= cities/gimpo
 DATA ?= data
 UI := src/haechi/faces/console/ui/index.html
@@ -9,31 +10,36 @@ CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -n
 
 .PHONY: run test check bench docs setup clean
 
-run: setup
+run:
+	@$(MAKE) --silent --jobs=2 setup
 	@HAECHI_BIN=$(BIN) scripts/demo $(CITY) $(DATA)
 
-test: setup check
+test: check
 	cd console && npm run --silent check && npm test --silent
 	$(BIN)/pytest
 
-check: setup
+check: setup $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup
+bench: setup $(VENV)/.dev
 	$(BIN)/python -m bench
 
-docs: setup
+docs: setup $(VENV)/.dev
 	$(BIN)/pytest tests/house -q
 
 setup: $(VENV)/.ready $(UI)
 
 $(VENV)/.ready: pyproject.toml testbed/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt hatchling editables
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation -e '.[dev]' -e testbed
+	$(PIP) hatchling editables
+	$(PIP) --no-build-isolation -e . -e testbed
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.ready
+	$(PIP) --no-build-isolation -e '.[dev]'
 	touch $@
 
 console/node_modules/.ready: console/package-lock.json
