@@ -137,7 +137,7 @@ async def doors(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Door]]]
         await door.adapter.stop()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Returns as soon as the condition holds."""
     for _ in range(int(seconds / 0.01)):
         if condition():
@@ -246,13 +246,13 @@ class Raw:
         self.writer.write(b"".join(sent))
         return self
 
-    async def take(self, size: int, seconds: float = 5.0) -> bytes:
+    async def take(self, size: int, seconds: float = 20.0) -> bytes:
         return await asyncio.wait_for(self.reader.readexactly(size), seconds)
 
     async def rest(self) -> bytes:
         """What still comes until the door closes the connection."""
         try:
-            return await asyncio.wait_for(self.reader.read(-1), 5)
+            return await asyncio.wait_for(self.reader.read(-1), 20)
         except ConnectionResetError:
             return b""
         finally:

@@ -147,6 +147,7 @@ class MqttAdapter:
                 await asyncio.sleep(self.settings.gather_ms / 1000)
             while self._entries:
                 batch, self._entries = self._entries[:most], self._entries[most:]
+                self._bytes -= sum(len(one.message.payload) for one in batch if one.message)
                 held, self.held = self.held, []
                 for connection in held:
                     connection.release(GATHER)
@@ -156,7 +157,6 @@ class MqttAdapter:
 
     async def _store(self, batch: Sequence[Entry]) -> None:
         messages = [entry.message for entry in batch if entry.message is not None]
-        self._bytes -= sum(len(one.payload) for one in messages)
         try:
             receipt = await self._accept(messages) if messages else Receipt()
             kept = self._settle(batch, receipt)
