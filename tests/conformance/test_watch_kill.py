@@ -13,16 +13,22 @@ from watch_city import BUSY_RULES, City, busy_log, clock, command_for, outcome, 
 
 from haechi.core.times import from_us
 from haechi.plugins.stores.sqlite.records import SqliteRecords
+from haechi.ports import Record
 from haechi.services.watch import COLLECTIONS, WatchProjection
 
 
 def prepare(folder: Path) -> City:
     """The log on disk, and what it leads to when nothing is killed."""
     city = City(folder / "whole", rules(folder / "rules", BUSY_RULES))
-    log = []
+    log: list[Record] = []
+    waiting: list[Record] = []
     for record in busy_log(random.Random(77), 1000):
-        log.append(command_for(city.store, record, 77) if record.subject == "ops" else record)
-        city.watch.apply([log[-1]], from_us(record.stored_at))
+        if record.subject == "ops" and waiting:  # what the operator sees when acting
+            city.watch.apply(waiting, from_us(waiting[-1].stored_at))
+            waiting = []
+        waiting.append(command_for(city.store, record, 77) if record.subject == "ops" else record)
+        log.append(waiting[-1])
+    city.watch.apply(waiting, from_us(waiting[-1].stored_at))
     (folder / "log.pickle").write_bytes(pickle.dumps(log))
     return city
 

@@ -1,4 +1,4 @@
-"""The process that test_watch_kill kills: applies a log kept in a file to watch, from its durable position, and says so."""
+"""The process that test_watch_kill kills: applies a log kept in a file to watch, from its durable position."""
 
 import pickle
 import random

@@ -19,8 +19,13 @@ def seoul(text: str) -> int:
 
 @pytest.mark.parametrize(
     ("instant", "holds"),
-    [("2026-03-02T21:59:59", False), ("2026-03-02T22:00:00", True), ("2026-03-03T00:00:00", True)]
-    + [("2026-03-03T05:59:59", True), ("2026-03-03T06:00:00", False)],
+    [
+        ("2026-03-02T21:59:59", False),
+        ("2026-03-02T22:00:00", True),
+        ("2026-03-03T00:00:00", True),
+        ("2026-03-03T05:59:59", True),
+        ("2026-03-03T06:00:00", False),
+    ],
 )
 def test_a_window_across_midnight_holds_its_start_and_not_its_end(instant: str, holds: bool) -> None:
     assert Hours((NIGHT,), zone="Asia/Seoul").holds(seoul(instant)) is holds

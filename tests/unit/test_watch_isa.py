@@ -206,5 +206,5 @@ class Machine(RuleBasedStateMachine):
 
 TestIsaStates = Machine.TestCase
 TestIsaStates.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=45, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )

@@ -1,4 +1,4 @@
-"""A small city for the tests of watch and incidents: rules from TOML text, observations as frames, a real SQLite store."""
+"""A small city for the tests of watch and incidents: rules from TOML text, frames, a real SQLite store."""
 
 import random
 from collections.abc import Sequence
