@@ -62,7 +62,7 @@ class TableLayout:
             "write.metadata.metrics.column.entity": "full",  # URNs differ after the first 16 characters
             "write.metadata.metrics.column.text": "none",
             "commit.manifest-merge.enabled": "true",
-            "commit.manifest.min-count-to-merge": "30",
+            "commit.manifest.min-count-to-merge": "10",
             "write.metadata.delete-after-commit.enabled": "true",
             "write.metadata.previous-versions-max": "20",
         }

@@ -10,7 +10,8 @@ class HistorySettings:
     """`retention_days` 0 keeps everything. `synced` False trusts the page cache (`durability = "os"`)."""
 
     retention_days: int = 0
-    snapshots_kept_s: int = 900  # how long a running query, and Spark's time travel, may look back
+    snapshots_kept: int = 20  # states that time travel can go back to; each makes every commit a little slower
+    files_kept_s: int = 900  # how long files no state names any more stay for queries that are reading them
     rollup_rows: int = 1_000_000  # hourly sums are brought up to date after this many rows …
     rollup_s: int = 600  # … or this long
     merge_files: int = 8  # files of similar size side by side that are worth merging
@@ -24,9 +25,10 @@ class HistorySettings:
             raise InvalidSettings(
                 f"history.retention_days is {self.retention_days}; give days, or 0 to keep everything"
             )
-        if self.snapshots_kept_s < 60:
+        if self.files_kept_s < 60 or self.snapshots_kept < 1:
             raise InvalidSettings(
-                f"history.snapshots_kept_s is {self.snapshots_kept_s}; give at least 60: running queries read those files"
+                f"history.files_kept_s is {self.files_kept_s} and snapshots_kept {self.snapshots_kept}; give at least 60 "
+                "(running queries read those files) and 1"
             )
         if self.merge_files < 2 or self.merge_rows < 1 or self.rollup_rows < 1:
             raise InvalidSettings("history.merge_files must be at least 2, merge_rows and rollup_rows at least 1")

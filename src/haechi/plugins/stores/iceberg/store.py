@@ -33,8 +33,7 @@ class IcebergStore:
             self._catalogue = open_catalogue(folder, synced=settings.synced)
             self.observations = WrittenTable(self._catalogue, OBSERVATIONS)
             self.hourly = WrittenTable(self._catalogue, HOURLY)
-            self._upkeep = Upkeep(self.observations, self.hourly, self._engine, settings)
-            self._upkeep.sweep()
+            self.upkeep = Upkeep(self.observations, self.hourly, self._engine, settings)
         except BaseException:
             self._lock.release()
             raise
@@ -61,7 +60,7 @@ class IcebergStore:
 
     def maintain(self, now: datetime) -> bool:
         """See `HistoryStore.maintain`: the most urgent of roll-up, retention, merging, expiry."""
-        return self._upkeep.step(now)
+        return self.upkeep.step(now)
 
     def close(self) -> None:
         """Releases the table for the next writer. Twice is once."""

@@ -1,7 +1,6 @@
 """One Iceberg table with its writer: commits of rows and position, and the list of its files. Used by `store` and `upkeep`."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
@@ -58,9 +57,13 @@ class WrittenTable:
         properties = {**self._own(), **changed}
         self._commit(lambda transaction: transaction.delete(where, snapshot_properties=properties))
 
-    def forget_before(self, cutoff: datetime) -> None:
-        """Forgets states older than `cutoff`, never the current one; their files stay until the next sweep."""
-        self.table.maintenance.expire_snapshots().older_than(cutoff).commit()
+    def forget(self, kept: int) -> int:
+        """Forgets all states but the newest `kept`; their files stay until the sweep. Returns how many."""
+        ordered = sorted(self.table.snapshots(), key=lambda one: one.sequence_number or 0)
+        old = [one.snapshot_id for one in ordered[:-kept]]
+        if old:
+            self.table.maintenance.expire_snapshots().by_ids(old).commit()
+        return len(old)
 
     def time_range(self, start: int, end: int) -> str:
         """Filter: start <= time < end, instants in microseconds."""

@@ -15,12 +15,14 @@ from haechi.plugins.stores.iceberg.layout import LINKS, POSITION
 from haechi.plugins.stores.iceberg.merge import choose, merge, partition_span, sorted_rows
 from haechi.plugins.stores.iceberg.rollup import merged_partials, partials
 from haechi.plugins.stores.iceberg.settings import HistorySettings
-from haechi.plugins.stores.iceberg.sweep import sweep
+from haechi.plugins.stores.iceberg.sweep import Sweeper
 from haechi.plugins.stores.iceberg.table import WrittenTable
 
 ROLLED = "haechi.rolled_rows"  # rows written when the last roll-up was made
 _QUIET_S = 3600  # a partition nothing arrived in for so long is merged whole
-_EXPIRE_EVERY_S = 60
+_SWEEP_EVERY_S = 60
+_LOOK_AGAIN_S = 60
+_SNAPSHOTS_ROOM = 10
 _RETAIN_EVERY_S = 3600
 
 
@@ -34,6 +36,7 @@ class Upkeep:
         self._hourly = hourly
         self._engine = engine
         self._settings = settings
+        self._sweepers = {table.layout.name: Sweeper(settings.files_kept_s) for table in (observations, hourly)}
         self._done_at: dict[str, datetime] = {}
         self._changed: dict[tuple[str, int], tuple[int, datetime]] = {}
         self._nothing_to_merge: dict[str, tuple[object, datetime]] = {}
@@ -42,10 +45,6 @@ class Upkeep:
         """One of: roll-up, retention, a merge, expiry. Whether there was anything to do."""
         steps: tuple[Callable[[datetime], bool], ...] = (self._roll_up, self._retain, self._expire, self._merge)
         return any(step(now) for step in steps)
-
-    def sweep(self) -> int:
-        """Removes files no kept state names: of commits that a kill cut short, of states that expired. Returns how many."""
-        return sweep(self._observations.table) + sweep(self._hourly.table)
 
     def _is_due(self, what: str, now: datetime, every_s: float) -> bool:
         last = self._done_at.setdefault(what, now)
@@ -118,7 +117,7 @@ class Upkeep:
     def _merge_one(self, table: WrittenTable, now: datetime) -> bool:
         name = table.layout.name
         files, at = self._nothing_to_merge.get(name, (None, now))
-        if files is table.files and (now - at).total_seconds() < _EXPIRE_EVERY_S:
+        if files is table.files and (now - at).total_seconds() < _LOOK_AGAIN_S:
             return False  # looked at these very files a moment ago
         self._note_changes(table, now)
         chosen = choose(table.files, self._settings, lambda partition: self._is_quiet(name, partition, now))
@@ -146,15 +145,20 @@ class Upkeep:
     # --- expiry -----------------------------------------------------------------------------------------------------------
 
     def _expire(self, now: datetime) -> bool:
-        if not self._is_due("expire", now, _EXPIRE_EVERY_S):
-            return False
-        cutoff = now - timedelta(seconds=self._settings.snapshots_kept_s)
-        return self.expire_before(cutoff) > 0
+        """Forgets states beyond those kept, at once when they are many (each makes the next commit slower)."""
+        tables = (self._observations, self._hourly)
+        forgotten = [table.forget(self._settings.snapshots_kept) for table in tables if self._is_crowded(table)]
+        return self._sweep(now) > 0 or bool(forgotten)
 
-    def expire_before(self, cutoff: datetime) -> int:
-        """Forgets states older than this (never the current one) and removes the files only they named; how many files."""
-        for table in (self._observations, self._hourly):
-            oldest = min((one.timestamp_ms for one in table.table.snapshots()), default=None)
-            if oldest is not None and oldest < cutoff.timestamp() * 1000:
-                table.forget_before(cutoff)
-        return self.sweep()
+    def _is_crowded(self, table: WrittenTable) -> bool:
+        return len(table.table.snapshots()) > self._settings.snapshots_kept + _SNAPSHOTS_ROOM
+
+    def _sweep(self, now: datetime) -> int:
+        if not self._is_due("sweep", now, _SWEEP_EVERY_S):
+            return 0
+        return self.sweep(now)
+
+    def sweep(self, now: datetime) -> int:
+        """Removes files no kept state has named for `files_kept_s`: merged, expired, or cut short by a kill. How many."""
+        tables = (self._observations, self._hourly)
+        return sum(self._sweepers[table.layout.name].sweep(table.table, now) for table in tables)
