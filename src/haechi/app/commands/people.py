@@ -44,17 +44,20 @@ def _write_private(file: Path, text: str) -> None:
 
 
 def device_list(arguments: argparse.Namespace) -> int:
+    """One line per registered device."""
     for one in device_registry_in(arguments.data).all():
         print(f"{one.id:<28} {'enabled ' if one.enabled else 'disabled'} {', '.join(sorted(one.secrets))}")
     return 0
 
 
 def device_disable(arguments: argparse.Namespace) -> int:
+    """Shuts a device out; open connections end at their next message."""
     device_registry_in(arguments.data).set_enabled(arguments.device, enabled=False)
     return 0
 
 
 def device_enable(arguments: argparse.Namespace) -> int:
+    """Lets a device in again with the secret it has."""
     device_registry_in(arguments.data).set_enabled(arguments.device, enabled=True)
     return 0
 
@@ -65,6 +68,7 @@ def _accounts(data: Path) -> accounts.Accounts:
 
 
 def user_add(arguments: argparse.Namespace) -> int:
+    """Adds a person and prints the password, this once."""
     password = secrets.token_urlsafe(18)
     asyncio.run(_accounts(arguments.data).add(arguments.user, password, arguments.role, arguments.name))
     print(f"user {arguments.user}, role {arguments.role}, password {password}  (shown this once)")
@@ -72,12 +76,14 @@ def user_add(arguments: argparse.Namespace) -> int:
 
 
 def user_list(arguments: argparse.Namespace) -> int:
+    """One line per person."""
     for one in asyncio.run(_accounts(arguments.data).users()):
         print(f"{one['id'] if 'id' in one else one['user']:<20} {one['role']:<12} {one.get('name', '')}")
     return 0
 
 
 def user_password(arguments: argparse.Namespace) -> int:
+    """Gives a person a new password and prints it, this once."""
     password = secrets.token_urlsafe(18)
     asyncio.run(_accounts(arguments.data).set_password(arguments.user, password))
     print(f"user {arguments.user}, new password {password}  (shown this once)")

@@ -66,7 +66,7 @@ class Hj212Adapter:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         for connection in self._door.connections:
-            connection.stop_reading()
+            connection.stop_taking()
         await self._door.gatherer.stop(STOP_S)
         await self._part()
         await server.wait_closed()

@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def stop_reading(self) -> None:
+    def stop_taking(self) -> None:
         """Takes nothing more, for good: the link stops. What is half here is handed over as far as it came."""
         self._stopped = True
         self._pause()
