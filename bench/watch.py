@@ -1,7 +1,7 @@
 """How many observations a second watch evaluates on one core, with real SQLite: `python bench/watch.py [observations]`.
 
 Twenty rules (thresholds with dwell, rate, stuck, silence, all), 20,000 series that one rule reads, 2,000 that several
-read; one row in five is of an attribute no rule reads. Frames of 500 rows, four frames an apply, each one durable commit.
+read; one row in five is of an attribute no rule reads. Frames of 500 rows, four an apply, each one durable commit.
 """
 
 import random
