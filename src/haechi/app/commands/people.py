@@ -51,7 +51,7 @@ def device_list(arguments: argparse.Namespace) -> int:
 
 
 def device_disable(arguments: argparse.Namespace) -> int:
-    """Shuts a device out; open connections end at their next message."""
+    """Shuts a device out from its next connection on."""
     device_registry_in(arguments.data).set_enabled(arguments.device, enabled=False)
     return 0
 
