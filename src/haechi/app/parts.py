@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -110,11 +111,18 @@ def load_rules(city: City) -> list[Rule]:
     return city_rules([*folders, (city.folder / "rules", "")], city.time_zone)
 
 
-def describe(store: EntityStore) -> Callable[[str], Described]:
-    """What watch asks about an entity, from the live model."""
+def describe(store: EntityStore, city: City) -> Callable[[str], Described]:
+    """What watch asks about an entity, from the live model; scopes are called what the city's locales call them."""
+    named = {language: texts.get("scopes", {}) for language, texts in city.texts.items()}
 
     def described(entity: str) -> Described:
         document = store.load([entity]).get(entity)
-        return from_urn(entity) if document is None else from_document(orjson.loads(document))
+        if document is None:
+            return from_urn(entity)
+        found = from_document(orjson.loads(document))
+        scope = next(iter(found.scope), "")
+        if "address" in found.values or not all(scope in names for names in named.values()):
+            return found
+        return replace(found, place={language: names[scope] for language, names in named.items()})
 
     return described

@@ -57,7 +57,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
 
 def _projections(settings: RunSettings, city: City) -> list[Projection]:
     alarms, incidents = alarm_store(settings), incident_store(settings)
-    described = describe(entity_store(settings, read_only=True))
+    described = describe(entity_store(settings, read_only=True), city)
     return [
         ContextProjection(entity_store(settings)),
         HistoryWriter(history_store(settings)),
