@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from watch_city import City, at, describe, observed, rules
+from watch_city import City, at, clock, describe, observed, rules
 
+from haechi.core import frame
 from haechi.core.quality import Quality
 from haechi.services.watch import Described
 
@@ -53,9 +54,11 @@ def test_a_limit_may_be_another_attribute_times_and_plus_something(tmp_path: Pat
 
 
 def test_a_limit_that_only_the_facility_list_knows_counts_too(tmp_path: Path) -> None:
+    limits = {"design": 10}
+
     def with_limit(entity: str) -> Described:
         base = describe(entity)
-        return Described(base.types, base.name, base.scope, values={"design": 10})
+        return Described(base.types, base.name, base.scope, values=limits)
 
     one = City(
         tmp_path,
@@ -64,6 +67,12 @@ def test_a_limit_that_only_the_facility_list_knows_counts_too(tmp_path: Path) ->
     )
     one.feel((0, 9.0), (1, 11.0))
     assert one.alarm()["limit"] == 10.0
+    one.restart()
+    limits["design"] = 20
+    change = frame.EntityCommand("x", "upsert", "urn:ngsi-ld:Sensor:t:1")
+    one.watch.apply([one.record("entity", frame.encode(frame.Frame(commands=(change,))), 2)], clock(2))
+    one.feel((3, 12.0))
+    assert one.alarm()["condition_active"] is False
 
 
 def test_a_rate_counts_the_change_over_its_window(tmp_path: Path) -> None:

@@ -111,7 +111,9 @@ def test_a_rule_of_the_city_replaces_the_domains_and_may_switch_it_off(tmp_path:
         ("[rule.levels.caution]", "[rule.levels.caution", 18, "TOML"),
     ],
 )
-def test_a_mistake_is_named_with_its_line_and_its_mend(tmp_path: Path, old: str, new: str, line: int, what: str) -> None:
+def test_a_mistake_is_named_with_its_line_and_its_mend(
+    tmp_path: Path, old: str, new: str, line: int, what: str
+) -> None:
     assert old in GOOD
     found = problems(written(tmp_path, GOOD.replace(old, new, 1)))
     assert found, "the mistake went unseen"

@@ -17,7 +17,7 @@ from haechi.core.times import format_iso
 from haechi.ports import Change, RecordStore
 from haechi.services.watch.described import Described
 from haechi.services.watch.rules import LevelRule, Rule
-from haechi.services.watch.texts import formula, limit_of, rate_of, texts
+from haechi.services.watch.texts import formula, limit_of, rate_of, texts, value_limit_of
 from haechi.services.watch.watcher import Watcher
 
 SYSTEM = "watch"  # who, where nobody did it
@@ -130,7 +130,7 @@ class Alarms:
         level = next(one for one in watcher.rule.levels if one.level is watcher.level)
         series = watcher.series[watcher.rule.attribute]
         text = texts(watcher, level, self._described(watcher.entity))
-        limit = limit_of(watcher, level)
+        limit = value_limit_of(watcher, level)
         alarm.update(text=text, value=series.value, unit=series.unit, limit=limit, level=level.level.word)
         return level
 

@@ -151,23 +151,25 @@ class Evaluator:
         self._bound[entity] = known = self._describe(entity) or from_urn(entity)
         for rule in self.rules:
             if rule.scope.covers(entity, known.types, known.scope) and (rule.id, entity) not in self.watchers:
-                self._watch(rule, entity, known)
+                self._watch(rule, entity)
+        self._seed(entity, known)
 
-    def _watch(self, rule: Rule, entity: str, known: Described) -> None:
+    def _watch(self, rule: Rule, entity: str) -> None:
         watcher = Watcher(rule, entity, lambda name: self.series_of(entity, name), self.arrivals)
         self.watchers[rule.id, entity] = watcher
-        for name, series in watcher.series.items():
+        for series in watcher.series.values():
             series.watchers.append(watcher)
             series.watchers.sort(key=lambda one: not one.rule.maintenance)
-            if (
-                name != rule.attribute
-                and series.at < 0
-                and isinstance(known.values.get(name), int | float | str | bool)
-            ):
-                content = known.values[name]
-                series.feed(0, 0, content if isinstance(content, str | bool) else float(content), 0, 0)
         if watcher.binder.silences:
             self._push(self._silences, self.arrivals.now, watcher)
+
+    def _seed(self, entity: str, known: Described) -> None:
+        """Limits and modes that no device reports come from the live model, until something is observed."""
+        for watcher in self._of(entity):
+            for name, series in watcher.series.items():
+                content = known.values.get(name)
+                if name != watcher.rule.attribute and series.at <= 0 and isinstance(content, int | float | str | bool):
+                    series.feed(0, 0, content if isinstance(content, str | bool) else float(content), 0, 0)
 
     def series_of(self, entity: str, attribute: str) -> Series:
         """The series, made when it is not there."""

@@ -47,6 +47,13 @@ def symbol(unit: str | None) -> str:
     return UNITS[unit].symbol if unit in UNITS else unit
 
 
+def value_limit_of(watcher: Watcher, level: LevelRule) -> Scalar | None:
+    """The limit in the unit of the value, for a line in its trend; None where the level is about a rate or a span."""
+    found = list(leaves(level.when))
+    leaf = next((one for one in found if one.attribute == watcher.rule.attribute), found[0])
+    return limit_of(watcher, level) if isinstance(leaf, Compare) else None
+
+
 def limit_of(watcher: Watcher, level: LevelRule) -> Scalar | None:
     """The number (or word) a level is about: that of the first condition on the rule's own attribute."""
     found = list(leaves(level.when))
