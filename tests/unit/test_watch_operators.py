@@ -193,7 +193,7 @@ def test_the_alarm_has_the_shape_of_the_console_api(city: City) -> None:
     (shown,) = list_alarms(city.store)
     asked = "id rule domain level state condition_active acknowledged entity entity_name place location text attribute"
     asked += (
-        " unit limit count raised_at changed_at cleared_at acknowledged_by acknowledged_at shelved_until shelve_reason"
+        " value unit limit count raised_at changed_at cleared_at acknowledged_by acknowledged_at shelved_until shelve_reason"
     )
     asked += " owner incident playbook peak_level group"
     assert set(shown) == set(asked.split())
