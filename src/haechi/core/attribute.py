@@ -4,8 +4,11 @@ Used by the NGSI-LD face for what clients send and by provisioning for a city's 
 term into the internal name; members of a later edition that we do not store are refused by name, never dropped.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import orjson
 
 from haechi.core import geo
 from haechi.core.entity import KINDS, NULL, Entity, Instance
@@ -20,7 +23,11 @@ _SYSTEM = frozenset(
 )  # ours to write: ignored in what clients send
 _MEMBERS = {"value", "object", "languageMap", "vocab", "json", "valueList", "objectList"}
 _BY_MEMBER = {member: kind for kind, member in reversed(list(KINDS.items()))}
-_FORBIDDEN = frozenset("<>\"'=;()|&?*,[]{} \t\r\n")
+_FORBIDDEN = frozenset("<>\"'=;()|&*,[]{} \t\r\n")
+_TERM = re.compile(r"[^\W\d_]\w*")
+_SCOPE = re.compile(r"(/[^\W\d_]\w*)+")
+_GEOPROPERTIES = frozenset({"location", "observationSpace", "operationSpace"})  # clause 4.7.1
+_WITH_UNIT = frozenset({"Property", "ListProperty"})
 
 
 def _as_is(name: str) -> str:
@@ -51,18 +58,20 @@ def types_from(given: object, expand: Expand = _as_is) -> list[str]:
 def scope_from(given: object) -> list[str]:
     """Scopes (clause 4.18): paths such as /gimpo/janggi."""
     scopes = given if isinstance(given, list) else [given]
-    if not all(isinstance(one, str) and one.startswith("/") and len(one) > 1 for one in scopes):
+    if not scopes or not all(isinstance(one, str) and _SCOPE.fullmatch(one) for one in scopes):
         raise InvalidData(
-            f"scope must be one or several paths such as /gimpo/janggi, not {_short(given)}", "bad_request"
+            f"scope must be one or several paths such as /gimpo/janggi of letters, digits and _, not {_short(given)}",
+            "bad_request",
         )
     return list(dict.fromkeys(scopes))
 
 
 def name_from(name: object) -> str:
     """A term or IRI that may name a type or attribute (clause 4.6.2)."""
-    if not isinstance(name, str) or not name or len(name) > 1024 or not _FORBIDDEN.isdisjoint(name):
+    sound = isinstance(name, str) and len(name) <= 1024 and (_TERM.fullmatch(name) or is_uri(name))
+    if not sound or not isinstance(name, str) or not _FORBIDDEN.isdisjoint(name):
         raise InvalidData(
-            f"{_short(name)} cannot be a name: use letters, digits and _ - . or an IRI, no blanks, quotes, = ; ( ) < >",
+            f"{_short(name)} cannot be a name: start with a letter, go on with letters, digits and _, or use an IRI",
             "bad_request",
         )
     return name
@@ -82,6 +91,10 @@ def attributes_from(
     for term, given in document.items():
         if term in system or term in _SYSTEM:
             continue
+        if term in _NO_NAMES:
+            raise InvalidData(
+                f"{term} is a word of NGSI-LD and cannot name an attribute here; rename it", "bad_request"
+            )
         name = expand(name_from(term))
         if name in found:
             raise InvalidData(f"{term} stands twice under different names; give it once", "bad_request")
@@ -104,6 +117,9 @@ class _Reader:
     def instances(self, given: object) -> list[Instance]:
         many = isinstance(given, list) and bool(given) and all(self._is_instance(one) for one in given)
         found = [self.instance(one) for one in (given if many and isinstance(given, list) else [given])]
+        of_place = not self._depth and self._expand(self._term) in _GEOPROPERTIES
+        if of_place and any(one.get("type", "GeoProperty") != "GeoProperty" for one in found):
+            raise self._wrong("is always a GeoProperty (clause 4.7.1); send a GeoJSON geometry")
         datasets = [one.get("datasetId") for one in found]
         if len(set(datasets)) < len(datasets):
             raise self._wrong("several instances have the same datasetId (or none); give each its own")
@@ -170,10 +186,16 @@ class _Reader:
                 continue
             if name in _METADATA:
                 instance[name] = self._metadata(name, value)
-            elif name in _LATER:
-                raise InvalidData(f"{self._term}: {name} is not supported yet; leave it out", "not_supported")
+            elif name in _LATER or name in _OUTPUT_ONLY:
+                raise InvalidData(f"{self._term}: {name} cannot be set here; leave it out", "bad_request")
             else:
                 rest[name] = value
+        if kind is not None and kind not in _WITH_UNIT and "unitCode" in instance:
+            raise self._wrong(f"is a {kind}, which has no unit; leave unitCode out")
+        if kind == "LanguageProperty" and instance.get("valueType", "langString") != "langString":
+            raise self._wrong("is a LanguageProperty: its valueType, if any, is langString")
+        if instance.get("datasetId") == "@none":
+            del instance["datasetId"]
         if rest:
             instance["attrs"] = attributes_from(rest, self._expand, self._fragments, self._depth + 1)
         return instance
@@ -189,7 +211,7 @@ class _Reader:
         if name == "observedAt":
             return self._instant(value)
         if name == "datasetId":
-            if not is_uri(value):
+            if not is_uri(value) and value != "@none":
                 raise self._wrong(f"datasetId must be a URI, not {_short(value)}")
             return value
         if name == "objectType":
@@ -200,7 +222,9 @@ class _Reader:
 
     def _instant(self, value: object) -> int:
         try:
-            instant = parse_iso(value) if isinstance(value, str) and "T" in value else _no_instant()
+            instant = (
+                parse_iso(value) if isinstance(value, str) and "T" in value and value.endswith("Z") else _no_instant()
+            )
             from_us(instant)  # not so near to an end of the calendar that it could not be written back
         except (ValueError, OverflowError) as error:
             raise self._wrong(
@@ -216,13 +240,25 @@ class _Reader:
         return getattr(self, f"_of_{kind.lower()}")(value)
 
     def _of_property(self, value: Any) -> Any:
+        if not self._fragments and isinstance(value, dict | list) and holds_null(value):
+            raise self._wrong(f"has {NULL} inside its value; only a merge patch may, to remove a member")
         return value
 
-    _of_jsonproperty = _of_property
+    def _of_jsonproperty(self, value: Any) -> Any:
+        objects = value if isinstance(value, list) else [value]
+        if not all(isinstance(one, dict) for one in objects):
+            raise self._wrong(f"json must be an object or a list of objects, not {_short(value)}")
+        return value
 
     def _of_geoproperty(self, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                value = orjson.loads(value)  # clause 4.7.2: a geometry may come as a string
+            except orjson.JSONDecodeError as error:
+                raise self._wrong(f"must be a GeoJSON geometry, not {_short(value)}") from error
         try:
-            geo.check(value)
+            if geo.check(value).geom_type == "GeometryCollection":
+                raise self._wrong("must be one geometry: a GeometryCollection is not allowed (clause 4.6.3)")
         except InvalidData as error:
             raise self._wrong(str(error)) from error
         return value
@@ -237,6 +273,10 @@ class _Reader:
         if not isinstance(value, dict) or not value:
             raise self._wrong(f'languageMap must look like {{"ko": "…", "en": "…"}}, not {_short(value)}')
         for language, text in value.items():
+            if text == NULL and not self._fragments:
+                raise self._wrong(f"has {NULL} as a text; leave that language out")
+            if not language:
+                raise self._wrong("has a text without a language; name it, or use @none")
             sound = isinstance(text, str) or (isinstance(text, list) and all(isinstance(one, str) for one in text))
             if not sound and not (self._fragments and text is None):
                 raise self._wrong(f"the text of {language} must be a string or a list of strings, not {_short(text)}")
@@ -267,10 +307,23 @@ class _Reader:
 
 _METADATA = frozenset({"unitCode", "observedAt", "datasetId", "objectType", "valueType"})
 _LATER = frozenset({"expiresAt", "entity", "entityList", "ngsildproof"})
+_OUTPUT_ONLY = frozenset(
+    f"previous{name}" for name in ("Value", "Object", "LanguageMap", "Vocab", "Json", "ValueList", "ObjectList")
+)
+_NO_NAMES = _METADATA | _OUTPUT_ONLY | {"@context", "entityIdSealed", "entityTypeSealed", "value", "object"}
 
 
 def _no_instant() -> int:
     raise ValueError("no date-time")
+
+
+def holds_null(value: object) -> bool:
+    """Whether the NGSI-LD null stands anywhere inside (clause 5.5.4)."""
+    if isinstance(value, dict):
+        return any(holds_null(one) for one in value.values())
+    if isinstance(value, list):
+        return any(holds_null(one) for one in value)
+    return value == NULL
 
 
 def _short(value: object) -> str:

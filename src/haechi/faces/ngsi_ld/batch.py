@@ -1,6 +1,7 @@
 """/entityOperations (clauses 5.6.7 to 5.6.10, 5.6.20): many entities in one request and one frame on the log."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 from starlette.requests import Request
@@ -14,9 +15,10 @@ from haechi.faces.ngsi_ld.contexts import Context
 from haechi.faces.ngsi_ld.face import Face, batch_result, json_answer, no_content
 from haechi.faces.ngsi_ld.provision import existing
 from haechi.faces.ngsi_ld.requests import parameters
-from haechi.faces.ngsi_ld.writes import Change
+from haechi.faces.ngsi_ld.writes import Change, after
 
 MOST = 10_000
+Item = tuple[Any, Context | HaechiError]
 Decide = Callable[[Any, Context, Entity | None], list[Change]]
 
 
@@ -26,48 +28,66 @@ class _Results:
     def __init__(self) -> None:
         self.created: list[str] = []
         self.changed: list[str] = []
-        self.errors: dict[str, HaechiError] = {}
+        self.errors: list[tuple[str, HaechiError]] = []
+
+    def done(self, id: str, was_there: bool) -> None:
+        chosen = self.changed if was_there else self.created
+        if id not in chosen:
+            chosen.append(id)
 
     @property
     def success(self) -> list[str]:
         return [*self.created, *self.changed]
 
 
-async def _items(face: Face, request: Request, merge: bool = False) -> list[tuple[Any, Context]]:
+async def _items(face: Face, request: Request, merge: bool = False) -> list[Item]:
     body, _ = await face.body(request, merge)
-    if not isinstance(body, list) or not body:
-        raise InvalidData("a batch is a JSON array with at least one member", "bad_request")
+    if not isinstance(body, list) or not body or any(item[0] is None for item in body):
+        raise InvalidData("a batch is a JSON array with at least one member, and null is none", "bad_request")
     if len(body) > MOST:
         raise InvalidData(f"a batch has at most {MOST} members, this one {len(body)}; send several", "too_large")
     return body
 
 
-async def _run(face: Face, items: list[tuple[Any, Context]], decide: Decide) -> _Results:
-    """Decides member by member, each seeing what earlier ones of the same id will do only as a conflict; sends once."""
+async def _run(face: Face, items: list[Item], decide: Decide) -> _Results:
+    """Decides member by member, each seeing what earlier ones of its id will have done (clause 4.6.6); sends once."""
     results = _Results()
-    unique: dict[str, tuple[Any, Context]] = {}
-    for place, (body, context) in enumerate(items):
-        id = body.get("id", body.get("@id")) if isinstance(body, dict) else None
-        if not isinstance(id, str) or not is_uri(id):
-            results.errors[f"urn:ngsi-ld:member:{place}"] = InvalidData(
-                f"member {place} has no URI as its id; add it", "bad_request"
-            )
-        elif id in unique:
-            results.errors[id] = InvalidData(f"{id} stands twice in the batch; the first one counts", "bad_request")
-        else:
-            unique[id] = (body, context)
-    async with face.writes.holding(unique):
-        known = await face.entities(list(unique))
+    named = [(_id_of(place, body, results), body, context) for place, (body, context) in enumerate(items)]
+    ids = {id for id, _, _ in named if id}
+    async with face.writes.holding(ids):
+        before = await face.entities(list(ids))
+        known: dict[str, Entity | None] = dict(before)
         changes: list[Change] = []
-        for id, (body, context) in unique.items():
-            try:
-                changes += decide(body, context, known.get(id))
-            except HaechiError as error:
-                results.errors[id] = error
+        for id, body, context in named:
+            if not id:
                 continue
-            (results.changed if id in known else results.created).append(id)
+            try:
+                decided = _decided(decide, body, context, known.get(id))
+            except HaechiError as error:
+                results.errors.append((id, error))
+                continue
+            for change in decided:
+                known[id] = after(change, known.get(id))
+            changes += decided
+            results.done(id, id in before)
         await face.writes.send(changes)
     return results
+
+
+def _decided(decide: Decide, body: Any, context: Context | HaechiError, old: Entity | None) -> list[Change]:
+    if isinstance(context, HaechiError):
+        raise context
+    return decide(body, context, deepcopy(old))
+
+
+def _id_of(place: int, body: Any, results: _Results) -> str:
+    """The id of a member; empty, and an error in the results, when it has none."""
+    id = body.get("id", body.get("@id")) if isinstance(body, dict) else None
+    if isinstance(id, str) and is_uri(id):
+        return id
+    error = InvalidData(f"member {place} has no URI as its id; add it", "bad_request")
+    results.errors.append((id if isinstance(id, str) else f"urn:ngsi-ld:member:{place}", error))
+    return ""
 
 
 async def create(face: Face, request: Request) -> Response:
@@ -137,12 +157,13 @@ async def delete(face: Face, request: Request) -> Response:
         raise InvalidData(f"send a JSON array of 1 to {MOST} ids of entities", "bad_request")
     results = _Results()
     async with face.writes.holding(ids):
-        known = await face.entities(list(dict.fromkeys(ids)))
-        for id in dict.fromkeys(ids):
-            if id in known:
+        left = set(await face.entities(list(dict.fromkeys(ids))))
+        for id in ids:
+            if id in left:
+                left.remove(id)
                 results.changed.append(id)
             else:
-                results.errors[id] = NotFound(f"no entity {id}; leave it out")
+                results.errors.append((id, NotFound(f"no entity {id}; leave it out")))
         await face.writes.send([Change("delete", id) for id in results.changed])
     return _done(results)
 

@@ -32,6 +32,7 @@ _CORE_TERMS = frozenset(
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
 _MOST_TERMS = 5000
+_GEN_DELIMS = frozenset(":/?#[]@")
 
 
 def iri_of(name: str) -> str:
@@ -80,7 +81,14 @@ class Context:
         """The shortest name this client understands as that internal name."""
         if name in self._compact:
             return self._compact[name]
-        return name if self.expand(name) == name else iri_of(name)
+        return name if ":" not in name and self.expand(name) == name else self._shortened(iri_of(name))
+
+    def _shortened(self, iri: str) -> str:
+        """A compact IRI by the shortest way a prefix allows (JSON-LD 1.1, 4.1.5), else the IRI."""
+        prefixes = {"ngsi-ld": CORE, **{term: base for term, base in self.terms.items() if base[-1:] in _GEN_DELIMS}}
+        fitting = [(term, base) for term, base in prefixes.items() if base and iri.startswith(base) and iri != base]
+        ways = [f"{term}:{iri.removeprefix(base)}" for term, base in fitting]
+        return min(ways, key=lambda way: (len(way), way), default=iri)
 
     @property
     def link(self) -> str:
@@ -138,6 +146,10 @@ def _read_terms(part: Mapping[str, Any], terms: dict[str, str]) -> str:
             continue
         if term.startswith("@"):
             raise NotSupported(f"@context uses {term}, which is not read yet; map terms to IRIs only")
+        if isinstance(definition, Mapping) and "@context" in definition:
+            raise InvalidData(
+                f"@context scopes a context to {term}, which clause 5.5.7 forbids; take it out", "bad_request"
+            )
         iri = definition.get("@id", term) if isinstance(definition, Mapping) else definition
         if not isinstance(iri, str):
             raise InvalidData(f"@context maps {term} to something that is no IRI; write an absolute IRI", "bad_request")

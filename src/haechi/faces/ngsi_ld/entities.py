@@ -6,13 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from haechi.core import attribute as attributes
+from haechi.core.entity import Entity
 from haechi.core.errors import InvalidData, NotFound
 from haechi.core.urn import is_uri
-from haechi.faces.ngsi_ld import provision, queries
+from haechi.faces.ngsi_ld import provision, queries, typeq
+from haechi.faces.ngsi_ld.contexts import Context
 from haechi.faces.ngsi_ld.face import Face, no_content, update_result
 from haechi.faces.ngsi_ld.provision import Outcome, existing
 from haechi.faces.ngsi_ld.representation import shown, view_of
-from haechi.faces.ngsi_ld.requests import parameters
+from haechi.faces.ngsi_ld.requests import Parameters, parameters
 from haechi.faces.ngsi_ld.writes import Change
 
 
@@ -39,14 +41,29 @@ async def create(face: Face, request: Request) -> Response:
 
 async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /entities/{id} (5.7.1)."""
-    given = parameters(request, "attrs pick omit")
+    given = parameters(request, "type attrs pick omit")
     context = face.context(request)
     view = view_of(given, context)
-    entity = existing(_uri(id), await face.entity(id))
+    entity = of_type(given, context, existing(_uri(id), await face.entity(id)))
     wanted = {context.expand(name) for name in given.names("attrs")}
     if wanted and wanted.isdisjoint(entity["attrs"]):
         raise NotFound(f"{id} has none of the attributes {given.get('attrs')}; leave attrs out to see what it has")
-    return face.answer(request, shown(entity, view), context)
+    found = shown(entity, view)
+    if not found:
+        raise NotFound(f"{id} has nothing of what pick and omit leave; ask for other members")
+    return face.answer(request, found, context)
+
+
+def of_type(given: Parameters, context: Context, entity: Entity) -> Entity:
+    """The entity when it is of the types that the request selects (clauses 5.6.6.4, 5.7.1.4)."""
+    selection = given.get("type")
+    if selection is not None and selection != "*":
+        types, test = typeq.parse(selection, context.expand)
+        if set(types).isdisjoint(entity["type"]) or (test is not None and not test(entity)):
+            raise NotFound(
+                f"{entity['id']} is of type {', '.join(map(context.compact, entity['type']))}, not {selection}"
+            )
+    return entity
 
 
 async def query(face: Face, request: Request) -> Response:
@@ -84,9 +101,9 @@ async def replace(face: Face, request: Request, id: str) -> Response:
 
 async def delete(face: Face, request: Request, id: str) -> Response:
     """DELETE /entities/{id} (5.6.6)."""
-    parameters(request, "type")
+    given, context = parameters(request, "type"), face.context(request)
     async with face.writes.holding([_uri(id)]):
-        existing(id, await face.entity(id))
+        of_type(given, context, existing(id, await face.entity(id)))
         await face.writes.send([Change("delete", id)])
     return no_content()
 

@@ -23,6 +23,7 @@ _BAD_REQUEST = Problem("BadRequestData", "The request includes input data which 
 _INPUTS = {
     "invalid_request": Problem("InvalidRequest", "The request is not syntactically valid or not allowed", 400),
     "method": Problem("MethodNotAllowed", "This resource does not know that method", 405),
+    "length_required": Problem("LengthRequired", "Content-Length is missing", 411),
     "not_acceptable": Problem("NotAcceptableMediaType", "None of the accepted media types can be given", 406),
     "too_large": Problem("RequestEntityTooLarge", "The payload is too large", 413),
     "media_type": Problem("UnsupportedMediaType", "The payload has a media type that is not taken here", 415),

@@ -85,7 +85,7 @@ def update_result(updated: Sequence[str], not_updated: Mapping[str, str], contex
     return json_answer({"updated": [context.compact(name) for name in updated], "notUpdated": left}, 207)
 
 
-def batch_result(success: Sequence[str], errors: Mapping[str, HaechiError]) -> dict[str, Any]:
+def batch_result(success: Sequence[str], errors: Sequence[tuple[str, HaechiError]]) -> dict[str, Any]:
     """BatchOperationResult (clause 5.2.16)."""
-    failed = [{"entityId": id, "error": details(error)} for id, error in errors.items()]
+    failed = [{"entityId": id, "error": details(error)} for id, error in errors]
     return {"success": list(success), "errors": failed}

@@ -54,7 +54,7 @@ def _geometry(kind: str, coordinates: str) -> dict[str, Any]:
 
 def _georel(text: str) -> tuple[str, float | None]:
     """(relation, metres): for near the relation is maxDistance or minDistance."""
-    if match := _NEAR.fullmatch(text):
+    if (match := _NEAR.fullmatch(text)) and 0 < float(match[2]) < 1e12:
         return match[1], float(match[2])
     if text in _RELATIONS and text != "near":
         return text, None

@@ -20,6 +20,12 @@ class Vocab(str):
     __slots__ = ()
 
 
+class Link(str):
+    """The target of a relationship: equal or not, but never in an order or matching a pattern."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """Internal names of an attribute and its attributes; in brackets stood keys of the value or a language."""
@@ -66,6 +72,9 @@ def _values(instance: Mapping[str, Any], inside: Sequence[str]) -> Iterator[Any]
     elif kind == "VocabProperty":
         for one in content if isinstance(content, list) else [content]:
             yield Vocab(one)
+    elif kind in {"Relationship", "ListRelationship"}:
+        for one in content if isinstance(content, list) else [content]:
+            yield Link(one)
     else:
         yield from _dig(content, inside)
 

@@ -155,6 +155,10 @@ def patch_attribute(body: object, term: str, context: Context, old: Entity) -> C
     """5.6.4: members given replace those of the instance, the others stay."""
     name, fragment = _one_attribute(body, term, context, fragments=True)
     before = attribute_named(old, name, fragment.get("datasetId"), context)
+    if attributes.holds_null(list(fragment.values())):
+        raise InvalidData(
+            f"{term} holds {stored.NULL} inside; only a merge of the entity removes members so", "bad_request"
+        )
     kind = fragment.pop("type", before["type"])
     if kind != before["type"]:
         raise InvalidData(

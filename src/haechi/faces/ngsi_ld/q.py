@@ -17,7 +17,8 @@ from haechi.core.errors import InvalidData
 from haechi.core.pattern import compile_pattern
 from haechi.core.times import parse_iso
 from haechi.core.urn import is_uri
-from haechi.faces.ngsi_ld.paths import Instant, Path, Vocab, targets
+from haechi.faces.ngsi_ld.contexts import iri_of
+from haechi.faces.ngsi_ld.paths import Instant, Link, Path, Vocab, targets
 
 LONGEST = 8192
 DEEPEST = 30
@@ -217,13 +218,20 @@ class _Parser:
         return self.text[start : self.at]
 
 
-def compile_q(text: str, expand: Expand) -> Test:
-    """A test for stored entities; `InvalidData` when `text` is no query."""
-    return compile_node(parse(text, expand), expand)
+def compile_q(text: str, expand: Expand, expanded: frozenset[str] = frozenset()) -> Test:
+    """A test for stored entities; `InvalidData` when `text` is no query.
+
+    Texts compared with the attributes `expanded` (internal names) are terms of the context (`expandValues`).
+    """
+    return compile_node(parse(text, expand), lambda path: expand if path.names[0] in expanded else _as_is)
 
 
-def compile_node(node: Node, expand: Expand) -> Test:
-    """The test a tree stands for."""
+def _as_is(text: str) -> str:
+    return text
+
+
+def compile_node(node: Node, expand: Callable[[Path], Expand]) -> Test:
+    """The test a tree stands for; `expand` says how texts compared at a path are expanded."""
     if isinstance(node, All | Some):
         tests = [compile_node(part, expand) for part in node.parts]
         combine = all if isinstance(node, All) else any
@@ -231,7 +239,7 @@ def compile_node(node: Node, expand: Expand) -> Test:
     if isinstance(node, Exists):
         path = node.path
         return lambda entity: any(True for _ in targets(entity, path))
-    return _comparing(node, expand)
+    return _comparing(node, expand(node.path))
 
 
 def _comparing(node: Compare, expand: Expand) -> Test:
@@ -250,24 +258,22 @@ def comparison(node: Compare, expand: Expand) -> Callable[[Any], bool]:
     """The positive test of one target: for `!=` and `!~=` that of their opposite."""
     if node.operator.endswith("~="):
         found = compile_pattern(node.values[0])
-        return lambda target: isinstance(target, str) and found(target)
+        return lambda target: isinstance(target, str) and not isinstance(target, Link) and found(target)
     if node.is_range:
         low, high = node.values
         return lambda target: _ordered(target, low, ">=") and _ordered(target, high, "<=")
     if node.operator in {"==", "!="}:
-        values = [
-            (value, expand(value) if isinstance(value, str) and ":" not in value else value) for value in node.values
-        ]
-        return lambda target: any(_equal(target, value, vocab) for value, vocab in values)
+        values = [iri_of(expand(one)) if isinstance(one, str) and expand is not _as_is else one for one in node.values]
+        return lambda target: any(_equal(target, value) for value in values)
     value, operator = node.values[0], node.operator
     return lambda target: _ordered(target, value, operator)
 
 
-def _equal(target: Any, value: Any, vocab: Any) -> bool:
+def _equal(target: Any, value: Any) -> bool:
     if isinstance(value, bool) or isinstance(target, bool):
         return target is value
     if isinstance(target, Vocab):
-        return target in (value, vocab)
+        return bool(iri_of(target) == value)
     if isinstance(value, Instant) or isinstance(target, Instant):
         left, right = _as_instant(target), _as_instant(value)
         return left is not None and left == right
@@ -279,7 +285,7 @@ def _equal(target: Any, value: Any, vocab: Any) -> bool:
 def _ordered(target: Any, value: Any, operator: str) -> bool:
     left: Any = target
     right: Any = value
-    if isinstance(target, bool):
+    if isinstance(target, bool | Link):
         return False
     if isinstance(value, Instant) or isinstance(target, Instant):
         left, right = _as_instant(target), _as_instant(value)

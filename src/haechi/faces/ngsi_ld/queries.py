@@ -13,25 +13,24 @@ from haechi.ports import EntityQuery
 
 MOST = 1000
 DEFAULT_LIMIT = 20
-PARAMETERS = "type id idPattern q georel geometry coordinates geoproperty attrs pick omit limit offset count"
+_SYSTEM = frozenset({"id", "type", "scope", "createdAt", "modifiedAt"})
+PARAMETERS = (
+    "type id idPattern q expandValues georel geometry coordinates geoproperty attrs pick omit limit offset count"
+)
 Test = Callable[[Mapping[str, Any]], bool]
 
 
 def query_of(given: Parameters, context: Context) -> EntityQuery:
     """The question; `limit` is one more than the client's so that the page knows whether another follows."""
-    if not any(given.get(one) for one in ("type", "attrs", "q", "georel", "id", "idPattern")) and not given.flag(
-        "local"
-    ):
-        raise InvalidData(
-            "this asks for everything: name type, attrs, q, georel, id or idPattern, or say local=true", "bad_request"
-        )
+    _check_width(given)
     tests: list[Test] = []
     types: tuple[str, ...] = ()
-    if (selection := given.get("type")) is not None:
+    if (selection := given.get("type")) is not None and selection != "*":
         types, of_types = typeq.parse(selection, context.expand)
         tests += [of_types] if of_types else []
     if (text := given.get("q")) is not None:
-        tests.append(q.compile_q(text, context.expand))
+        expanded = frozenset(map(context.expand, given.names("expandValues")))
+        tests.append(q.compile_q(text, context.expand, expanded))
     geographical = geoq.parse(given.get, context.expand)
     if geographical is not None:
         tests.append(geographical[1])
@@ -49,6 +48,15 @@ def query_of(given: Parameters, context: Context) -> EntityQuery:
         offset,
         counted(given),
     )
+
+
+def _check_width(given: Parameters) -> None:
+    """Clause 5.7.2.4: a query names types, attributes, q or a place, or says that it stays here."""
+    if given.get("type") == "*" and given.get("local") == "false":
+        raise InvalidData("type=* asks for everything here: leave local=false out", "bad_request")
+    attrs = [one for one in given.names("attrs") if one not in _SYSTEM]
+    if not (given.get("type") or attrs or given.get("q") or given.get("georel")) and not given.flag("local"):
+        raise InvalidData("this asks for everything: name type, attrs, q or georel, or say local=true", "bad_request")
 
 
 def _ids(given: Parameters) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from haechi.core.attribute import name_from
 from haechi.core.entity import KINDS
-from haechi.core.errors import InvalidData
+from haechi.core.errors import InvalidData, NotSupported
 from haechi.core.times import format_iso
 from haechi.faces.ngsi_ld.contexts import Context
 from haechi.faces.ngsi_ld.requests import Parameters
@@ -36,14 +37,25 @@ def view_of(given: Parameters, context: Context) -> View:
     }
     if len(forms) > 1:
         raise InvalidData(f"options ask for {' and '.join(sorted(forms))} at once; choose one", "bad_request")
-    expanded = {name: frozenset(map(context.expand, given.names(name))) for name in ("attrs", "pick", "omit")}
-    only = expanded["pick"]
-    if expanded["attrs"]:
-        if only:
-            raise InvalidData("attrs and pick say the same; send one of them", "bad_request")
-        only = expanded["attrs"] | {"id", "type", "scope"}
+    attrs = frozenset(map(context.expand, given.names("attrs")))
+    pick, omit = _projection(given, "pick", context), _projection(given, "omit", context)
+    if attrs and (pick or omit):
+        raise InvalidData("attrs is the older way to say pick and omit; send attrs or those", "bad_request")
+    if both := pick & omit:
+        raise InvalidData(f"{sorted(both)[0]} is both in pick and in omit; take it out of one", "bad_request")
+    only = attrs | {"id", "type", "scope"} if attrs else pick
     form = forms.pop() if forms else "normalized"
-    return View(context, form, "sysAttrs" in given.options, only, expanded["omit"])
+    return View(context, form, "sysAttrs" in given.options, only, omit)
+
+
+def _projection(given: Parameters, name: str, context: Context) -> frozenset[str]:
+    """The members a projection names (clause 4.21): separated by , or |; those of linked entities are not read yet."""
+    text = given.get(name)
+    if text is None:
+        return frozenset()
+    if text.count("{") == text.count("}") > 0:
+        raise NotSupported(f"{name} of linked entities, {text[:60]!r}, is not supported yet; leave the braces out")
+    return frozenset(context.expand(name_from(one.strip())) for one in text.replace("|", ",").split(","))
 
 
 def shown(entity: Mapping[str, Any], view: View) -> dict[str, Any]:

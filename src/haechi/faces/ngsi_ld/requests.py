@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from haechi.core.errors import InvalidData, NotSupported
+from haechi.core.errors import HaechiError, InvalidData, NotSupported
 from haechi.faces.ngsi_ld.contexts import CORE_CONTEXT, Context, link_context, query_context_of, resolve
 
 LARGEST = 10 * 2**20
@@ -16,12 +16,14 @@ JSON, LD, MERGE = "application/json", "application/ld+json", "application/merge-
 _LATER = frozenset(
     """
     csf csourceIds containedBy via join joinLevel orderBy collation splitEntities entityMap lang geometryProperty
-    datasetId expandValues jsonKeys scopeQ timerel timeAt endTimeAt lastN snapshotId entityId
+    datasetId jsonKeys orderFrom scopeQ timerel timeAt endTimeAt lastN snapshotId entityId
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
-_OPTIONS = frozenset(
-    ("keyValues", "simplified", "concise", "normalized", "sysAttrs", "count", "noOverwrite", "update", "replace")
-)
+_FORMS = frozenset(("keyValues", "simplified", "concise", "normalized"))
+_OPTIONS = _FORMS | {"sysAttrs", "count", "noOverwrite", "update", "replace"}
+
+
+_NO_LINK = f"with {LD} the @context stands in the body; leave the Link header out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,18 @@ def parameters(request: Request, allowed: str) -> Parameters:
             raise NotSupported(f"the parameter {name} is not supported here yet; leave it out")
         else:
             raise InvalidData(f"no parameter {name!r} here; there are {', '.join(sorted(known))}", "invalid_request")
-    chosen = [one for name in ("options", "format") for one in given.get(name, "").split(",") if one]
-    if wrong := [one for one in chosen if one not in _OPTIONS]:
+    return Parameters(given, _options(given))
+
+
+def _options(given: Mapping[str, str]) -> frozenset[str]:
+    """`format` goes before a form that `options` names (clause 6.3.7)."""
+    form = given.get("format")
+    if form is not None and form not in _FORMS:
+        raise InvalidData(f"unknown format {form!r}; there are {', '.join(sorted(_FORMS))}", "invalid_request")
+    chosen = frozenset(one for one in given.get("options", "").split(",") if one)
+    if wrong := sorted(chosen - _OPTIONS):
         raise InvalidData(f"unknown option {wrong[0]!r}; there are {', '.join(sorted(_OPTIONS))}", "invalid_request")
-    return Parameters(given, frozenset(chosen))
+    return chosen if form is None else (chosen - _FORMS) | {form}
 
 
 def check_tenant(request: Request) -> None:
@@ -113,14 +123,26 @@ def _weight(parameters: str) -> float:
 
 async def read(request: Request, known: Mapping[str, Mapping[str, Any]], merge: bool = False) -> tuple[Any, Context]:
     """The JSON body without `@context`, and the context; `merge`: application/merge-patch+json is taken too."""
+    if "content-length" not in request.headers:
+        raise InvalidData("say with Content-Length how long the body is", "length_required")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     allowed = (JSON, LD, MERGE) if merge else (JSON, LD)
     if media not in allowed:
         raise InvalidData(f"Content-Type is {media or 'missing'}; send one of {', '.join(allowed)}", "media_type")
     body = parse(await _bytes(request))
     if isinstance(body, list):
-        return [_with_context(request, one, media, known) for one in body], CORE_CONTEXT
+        if media == LD and link_context(request.headers.getlist("link")) is not None:
+            raise InvalidData(_NO_LINK, "bad_request")
+        return [_member(request, one, media, known) for one in body], CORE_CONTEXT
     return _with_context(request, body, media, known)
+
+
+def _member(request: Request, body: Any, media: str, known: Mapping[str, Mapping[str, Any]]) -> tuple[Any, Any]:
+    """A member of a batch and its context, or what is wrong with that: the other members go on (clause 5.6.7.4)."""
+    try:
+        return _with_context(request, body, media, known)
+    except HaechiError as error:
+        return body, error
 
 
 def _with_context(
@@ -130,7 +152,7 @@ def _with_context(
     inside = isinstance(body, dict) and "@context" in body
     if media == LD:
         if link_context(request.headers.getlist("link")) is not None:
-            raise InvalidData(f"with {LD} the @context stands in the body; leave the Link header out", "bad_request")
+            raise InvalidData(_NO_LINK, "bad_request")
         if not inside:
             raise InvalidData(f"with {LD} the body needs an @context; add it or send {JSON}", "bad_request")
         return {name: value for name, value in body.items() if name != "@context"}, resolve(body["@context"], known)

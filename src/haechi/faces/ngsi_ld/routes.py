@@ -65,6 +65,8 @@ class _Api:
             response = await self._answer(request)
         except HaechiError as error:
             response = error_response(error)
+        if tenant := request.headers.get("ngsild-tenant"):
+            response.headers["NGSILD-Tenant"] = tenant  # clause 6.3.14
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:

@@ -84,6 +84,17 @@ class Writes:
         return EntityCommand(f"api-{digest}", change.op, change.entity, body, change.attribute, at)
 
 
+def after(change: Change, old: Entity | None, at: int = 0) -> Entity | None:
+    """The entity as it will be; `old` is left as it is."""
+    before = deepcopy(old)
+    if change.op == "replace":
+        return changes.replace(before, change.body, at)
+    if change.op == "upsert":
+        return changes.upsert(before, deepcopy(change.body), at)
+    assert change.op == "merge" and before is not None, f"a batch holds no {change.op}"
+    return changes.merge(before, deepcopy(change.body), at)
+
+
 def implied(change: Change, at: int) -> list[Observation]:
     """The observations that a change implies, received at that instant."""
     named = change.body.get("attrs", {}) if change.op in {"upsert", "replace", "merge"} else {}
@@ -95,7 +106,7 @@ def implied(change: Change, at: int) -> list[Observation]:
     for name, given in named.items():
         fragment = stored.find(given or (), None)
         if fragment is not None and "value" in fragment and fragment["value"] is not None:
-            instance = stored.find(result["attrs"][name], None)
+            instance = stored.find(result["attrs"].get(name, ()), None)
             row = None if instance is None else _observation(change.entity, name, (instance, fragment), at)
             found += [] if row is None else [row]
     return found
