@@ -105,8 +105,8 @@ class MemoryBus:
 class Door:
     """A started adapter and what is behind it."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        self.intake, self.bus, self.secrets = RecordingIntake(), MemoryBus(), Secrets()
+    def __init__(self, folder: Path, bus: Any = None, **settings: Any) -> None:
+        self.intake, self.bus, self.secrets = RecordingIntake(), bus or MemoryBus(), Secrets()
         self.context = AdapterContext("field", self.intake, self.secrets, self.bus, WallClock(), str(folder))
         self.settings = {
             "port": 0,
@@ -692,6 +692,26 @@ async def test_retained_state_is_kept_over_restarts_told_on_the_bus_and_cleared(
         client.paho.publish("city/P-017/state", b"", 1, retain=True)
         await until(lambda: other.adapter.health()["retained"] == 0)
     assert other.intake.payloads() == [], "an empty payload clears; it is no observation"
+
+
+async def test_over_a_real_bus_commands_arrive_and_each_door_gives_a_retained_message_once(
+    bus: Any, tmp_path: Path
+) -> None:
+    doors = [Door(tmp_path / name, bus, subscribe=["city/#"]) for name in "AB"]
+    for door in doors:
+        await door.adapter.start()
+    async with Client(doors[0], "A", V5) as here, Client(doors[1], "B") as there, Client(doors[0], "C") as sender:
+        for client in (here, there):
+            await client.subscribe(("city/#", 1))
+        sender.paho.publish("city/C/a b.c/*/>/압력", b"kept", 1, retain=True)
+        await until(lambda: bool(here.received and there.received))
+        await bus.publish("mqtt.city.A.commands.%", b"go")
+        await until(lambda: len(here.received) == len(there.received) == 2)
+    heard = [("city/C/a b.c/*/>/압력", b"kept"), ("city/A/commands/", b"go")]
+    assert [(one.topic, one.payload) for one in here.received] == heard
+    assert [(one.topic, one.payload) for one in there.received] == heard
+    for door in doors:
+        await door.adapter.stop()
 
 
 @pytest.mark.parametrize("restart", [False, True])

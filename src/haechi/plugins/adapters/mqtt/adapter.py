@@ -98,9 +98,9 @@ class MqttAdapter:
         await self._release()
 
     async def _release(self) -> None:
+        self.hub.close()
         while self._unlisten:
             await self._unlisten.pop()()
-        self.hub.close()
 
     def health(self) -> Mapping[str, float]:
         """Gauges and counters of the door."""
