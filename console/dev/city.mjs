@@ -76,7 +76,7 @@ export function makeAlarms(entities, count) {
 
 function makeAlarm(entities, [level, domain, type, attribute, unit, measured, limit, words], i) {
   const fitting = entities.filter((one) => one.type === type)
-  const entity = fitting[(i * 31) % fitting.length] ?? entities[i]
+  const entity = fitting[(i * 31) % fitting.length] ?? entities[i % entities.length]
   const raised = new Date(Date.now() - (40 + ((i * 977) % 14000)) * 1000).toISOString()
   const names = namesOf(entity)
   const state = i % 5 === 3 ? 'acknowledged' : i % 11 === 7 ? 'returned_unacknowledged' : 'unacknowledged'

@@ -35,6 +35,8 @@ interface Placed {
 
 const PULSE_MS = 1000
 const PULSE_FRAME_MS = 66
+// In a flood only the most urgent markers move: a screen where everything blinks says nothing, and costs much.
+const PULSES_MOST = 40
 
 export class Overlay {
   #g: CanvasRenderingContext2D
@@ -48,8 +50,9 @@ export class Overlay {
     private readonly canvas: HTMLCanvasElement,
     private readonly still: boolean,
     private readonly project: (at: LonLat) => [number, number],
+    hasGpu: boolean,
   ) {
-    const g = canvas.getContext('2d')
+    const g = canvas.getContext('2d', { willReadFrequently: !hasGpu })
     if (!g) throw new Error('no Canvas 2D context for the map overlay')
     this.#g = g
     document.fonts.addEventListener('loadingdone', this.#refont)
@@ -65,9 +68,13 @@ export class Overlay {
     this.draw()
   }
 
+  /** Shows the scene; places markers and names anew only when those changed, not for another selection. */
   set(scene: Scene): void {
+    const before = this.#scene
     this.#scene = scene
-    this.draw()
+    const moved = (['lang', 'alarms', 'places', 'names'] as const).some((part) => before[part] !== scene[part])
+    if (moved) this.draw()
+    else this.#paint()
   }
 
   resize(width: number, height: number): void {
@@ -104,7 +111,7 @@ export class Overlay {
     for (const placed of this.#placed) this.#label(placed)
     for (const camera of this.#scene.cameras) this.#camera(camera)
     // From the least urgent up: the most urgent is never covered.
-    for (const marker of [...this.markers].reverse()) this.#marker(marker)
+    for (let i = this.markers.length - 1; i >= 0; i--) this.#marker(this.markers[i] as Marker, i < PULSES_MOST)
     for (const marker of this.markers) if (marker.count > 1) this.#count(marker)
   }
 
@@ -164,11 +171,11 @@ export class Overlay {
     g.stroke(new Path2D(`M${x - 6.5} ${y - 3.5}h8v7h-8zM${x + 1.5} ${y - 1}l5-2.5v7l-5-2.5`))
   }
 
-  #marker(marker: Marker): void {
+  #marker(marker: Marker, pulses: boolean): void {
     const { x, y, alarm } = marker
     const g = this.#g
     const half = sideOf(alarm.level) / 2
-    if (alarm.state === 'unacknowledged') this.#pulse(x, y, half, COLOURS[alarm.level])
+    if (alarm.state === 'unacknowledged') this.#pulse(x, y, half, COLOURS[alarm.level], pulses)
     this.#sprites.stamp(g, alarm, this.#scene.lang, x, y)
     if (this.#scene.selected !== null && marker.ids.includes(this.#scene.selected)) {
       g.strokeStyle = '#E6EDF3'
@@ -184,9 +191,9 @@ export class Overlay {
     this.#badge(x + off, y - off, String(count), COLOURS[alarm.level])
   }
 
-  #pulse(x: number, y: number, half: number, colour: string): void {
+  #pulse(x: number, y: number, half: number, colour: string, moves: boolean): void {
     const g = this.#g
-    const t = this.still ? 0.35 : (performance.now() % PULSE_MS) / PULSE_MS
+    const t = this.still || !moves ? 0.35 : (performance.now() % PULSE_MS) / PULSE_MS
     g.globalAlpha = 0.9 * (1 - t)
     g.strokeStyle = colour
     g.lineWidth = 2

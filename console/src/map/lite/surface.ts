@@ -25,10 +25,14 @@ export class LiteSurface implements Surface {
   #painted: Painted[] = []
   #dots = Dots.NONE
   #frame = 0
+  // Asked of the layout once per resize, not once per projected place.
+  #width = 0
+  #height = 0
   #stopListening: () => void
 
   constructor(private readonly options: SurfaceOptions) {
-    const context = this.#canvas.getContext('2d', { alpha: false })
+    // Drawn by the processor: a software renderer behind the graphics interface is several times slower.
+    const context = this.#canvas.getContext('2d', { alpha: false, willReadFrequently: true })
     if (!context) throw new Error('this browser draws neither WebGL2 nor Canvas 2D')
     this.#context = context
     this.#x = mercX(options.view.centre[0])
@@ -80,14 +84,14 @@ export class LiteSurface implements Surface {
 
   project(at: LonLat): [number, number] {
     const px = worldPx(this.#zoom)
-    const { clientWidth, clientHeight } = this.#canvas
-    return [(mercX(at[0]) - this.#x) * px + clientWidth / 2, (mercY(at[1]) - this.#y) * px + clientHeight / 2]
+    return [(mercX(at[0]) - this.#x) * px + this.#width / 2, (mercY(at[1]) - this.#y) * px + this.#height / 2]
   }
 
   resize(): void {
-    const { clientWidth, clientHeight } = this.#canvas
-    this.#canvas.width = Math.max(1, clientWidth * devicePixelRatio)
-    this.#canvas.height = Math.max(1, clientHeight * devicePixelRatio)
+    this.#width = this.#canvas.clientWidth
+    this.#height = this.#canvas.clientHeight
+    this.#canvas.width = Math.max(1, this.#width * devicePixelRatio)
+    this.#canvas.height = Math.max(1, this.#height * devicePixelRatio)
     this.#soon()
   }
 
@@ -104,7 +108,7 @@ export class LiteSurface implements Surface {
 
   #zoomAt(steps: number, x: number, y: number): void {
     const zoom = clampZoom(this.#zoom + steps)
-    const [dx, dy] = [x - this.#canvas.clientWidth / 2, y - this.#canvas.clientHeight / 2]
+    const [dx, dy] = [x - this.#width / 2, y - this.#height / 2]
     const gain = 1 / worldPx(this.#zoom) - 1 / worldPx(zoom)
     this.#look(this.#x + dx * gain, this.#y + dy * gain, zoom)
   }
