@@ -1,4 +1,6 @@
-"""History against a plain-Python model: whatever is fed, committed, merged or restarted, the answers are the model's."""
+"""History against a plain-Python model: whatever is fed, committed, merged or restarted, the answers are the
+model's.
+"""
 
 import math
 import random

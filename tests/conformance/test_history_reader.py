@@ -1,4 +1,6 @@
-"""Questions to history: across commits, while files expire, with late rows and every kind of value, and refused when wrong."""
+"""Questions to history: across commits, while files expire, with late rows and every kind of value, and refused
+when wrong.
+"""
 
 import threading
 from collections.abc import Iterator

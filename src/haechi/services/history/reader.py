@@ -1,4 +1,5 @@
-"""History as the API process sees it: committed files and a tail it reads off the log itself. Implements `HistoryReader`.
+"""History as the API process sees it: committed files and a tail it reads off the log itself. Implements
+`HistoryReader`.
 
 The process that serves queries is not the one that writes: it feeds `absorb` from the log and calls `refresh` when the
 writer says `history.committed` (and now and then, notices can be lost). Queries run in worker threads.
@@ -71,7 +72,9 @@ class HistoryTail:
             self._absorbed = fresh[-1].seq
 
     def refresh(self) -> int:
-        """Takes the newest committed state and drops the tail it covers, in one step for queries. Returns its position."""
+        """Takes the newest committed state and drops the tail it covers, in one step for queries. Returns its
+        position.
+        """
         with self._refreshing:
             snapshot = self._files.newest()
             with self._lock:
@@ -79,7 +82,9 @@ class HistoryTail:
         return snapshot.position
 
     def series(self, query: SeriesQuery) -> pa.Table:
-        """See `HistoryReader.series`. No entities or no attributes mean all; descending turns the time within each series."""
+        """See `HistoryReader.series`. No entities or no attributes mean all; descending turns the time within each
+        series.
+        """
         check_query(query)
         wanted = Selection(_once(query.entities), tuple(query.attributes), query.start, query.end)
         return self._ask(lambda state: state.snapshot.series(query, state.rows(wanted)))

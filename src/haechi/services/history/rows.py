@@ -1,4 +1,6 @@
-"""Rows of history out of log records: observations with `stored_at` and `seq`. Used by the writer and by every reader's tail."""
+"""Rows of history out of log records: observations with `stored_at` and `seq`. Used by the writer and by every
+reader's tail.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

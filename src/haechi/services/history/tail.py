@@ -1,6 +1,7 @@
 """Rows newer than the committed files, in memory, found by entity without looking at the others. Used by `HistoryTail`.
 
-Immutable: every change makes a new `Tail` that shares what did not change, so a running query keeps the one it began with.
+Immutable: every change makes a new `Tail` that shares what did not change, so a running query keeps the one it
+began with.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The projection that writes history: gathers what the log brings and commits it every few seconds with its position.
 
-Run by the pipeline role. The log is its write-ahead log: what was gathered and not yet committed is fed again after a restart.
+Run by the pipeline role. The log is its write-ahead log: what was gathered and not yet committed is fed again after
+a restart.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,8 @@ class HistoryWriter:
         return self._store.position()
 
     def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
-        """Gathers; commits when `flush_rows` are there. `Unavailable` (disk full): nothing is lost, the next call tries again.
+        """Gathers; commits when `flush_rows` are there. `Unavailable` (disk full): nothing is lost, the next call
+        tries again.
 
         Records passed again after such an error are known by their seq and gathered once.
         """

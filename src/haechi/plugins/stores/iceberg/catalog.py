@@ -1,4 +1,6 @@
-"""The catalogue: one SQLite file that names each table's current metadata. Opened by the writer; readers only look into it."""
+"""The catalogue: one SQLite file that names each table's current metadata. Opened by the writer; readers only look
+into it.
+"""
 
 import fcntl
 import os

@@ -64,7 +64,9 @@ class Engine:
 
 
 def _spare_lookups() -> None:
-    """DuckDB asks for pandas with each value it is given; where there is none, 0.15 ms of search on the disk each time."""
+    """DuckDB asks for pandas with each value it is given; where there is none, 0.15 ms of search on the disk each
+    time.
+    """
     if importlib.util.find_spec("pandas") is None:
         sys.modules["pandas"] = None  # type: ignore[assignment] # "known to be absent": the same ImportError, at once
 

@@ -1,7 +1,7 @@
 """Files of the table that are on the disk before the catalogue names them. Loaded by pyiceberg through `py-io-impl`.
 
-pyiceberg closes a file and trusts the page cache; after a power cut the catalogue (SQLite, synchronous) could name files
-that never arrived, while the log's position says they did. So every file and its folder are synced when closed.
+pyiceberg closes a file and trusts the page cache; after a power cut the catalogue (SQLite, synchronous) could name
+files that never arrived, while the log's position says they did. So every file and its folder are synced when closed.
 """
 
 import io
@@ -78,4 +78,6 @@ class SyncedFiles(PyArrowFileIO):
 
 
 class LazyFiles(PyArrowFileIO):
-    """The same without syncing, for `durability = "os"` and benchmarks; a type of its own so that settings can name it."""
+    """The same without syncing, for `durability = "os"` and benchmarks; a type of its own so that settings can name
+    it.
+    """

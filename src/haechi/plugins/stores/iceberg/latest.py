@@ -1,4 +1,6 @@
-"""The newest row of each series at an instant: newest day first, further back only for what was not found. Used by `answer`."""
+"""The newest row of each series at an instant: newest day first, further back only for what was not found. Used by
+`answer`.
+"""
 
 from collections.abc import Sequence
 from itertools import product

@@ -1,4 +1,5 @@
-"""What the two Iceberg tables look like: columns, partitions, properties. Used by whatever in this folder writes or reads them.
+"""What the two Iceberg tables look like: columns, partitions, properties. Used by whatever in this folder writes or
+reads them.
 
 `observations` holds every row; `hourly` holds partial sums per series and hour, which add up to the same answers.
 """
@@ -21,7 +22,9 @@ LINKS = "haechi.links"
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """One table. `time` is the column it is partitioned and pruned by, `flag` the one whose maximum says "has corrections"."""
+    """One table. `time` is the column it is partitioned and pruned by, `flag` the one whose maximum says "has
+    corrections".
+    """
 
     name: str
     columns: pa.Schema

@@ -1,7 +1,7 @@
 """Which files of a table are worth merging, and the merge: one atomic commit that leaves every answer as it was.
 
-Files of a partition follow each other in the log's order (their seqs do not overlap), and only neighbours are merged, so one
-filter on time and seq names exactly the files that are replaced.
+Files of a partition follow each other in the log's order (their seqs do not overlap), and only neighbours are
+merged, so one filter on time and seq names exactly the files that are replaced.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,9 @@ _FILES_MAX = 400  # in one step: pyiceberg looks at every row once per partition
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Files to become one per partition; they are all there is within the rectangle of partitions and seqs they span."""
+    """Files to become one per partition; they are all there is within the rectangle of partitions and seqs they
+    span.
+    """
 
     files: tuple[DataFile, ...]
 
@@ -58,7 +60,9 @@ def _month_start(month: int) -> int:
 
 
 def choose(files: FileSet, settings: HistorySettings, is_quiet: Callable[[int], bool]) -> Merge | None:
-    """The next merge worth its work, None when there is none. `is_quiet` tells partitions that nothing arrives in any more."""
+    """The next merge worth its work, None when there is none. `is_quiet` tells partitions that nothing arrives in
+    any more.
+    """
     ordered = sorted(files, key=lambda one: (one.partition, one.seq_low))
     whole: list[DataFile] = []
     for partition, members in groupby(ordered, key=lambda one: one.partition):

@@ -1,4 +1,6 @@
-"""Committed states of the history table for a process that only reads: the `HistoryFiles` port. Created by the application."""
+"""Committed states of the history table for a process that only reads: the `HistoryFiles` port. Created by the
+application.
+"""
 
 import threading
 from pathlib import Path

@@ -1,13 +1,15 @@
-"""Hourly sums of observations, in SQL: how they are made from rows, merged, and turned into answers. Writer and readers share it.
+"""Hourly sums of observations, in SQL: how they are made from rows, merged, and turned into answers. Writer and
+readers share it.
 
-A row of `hourly` is a *partial*: sums over some of the rows of one series and hour. Partials of disjoint rows merge into the
-sums of all of them, which is why late rows need no correction: they are another partial.
+A row of `hourly` is a *partial*: sums over some of the rows of one series and hour. Partials of disjoint rows merge
+into the sums of all of them, which is why late rows need no correction: they are another partial.
 """
 
 from haechi.plugins.stores.iceberg.engine import Sql
 from haechi.plugins.stores.iceberg.layout import HOUR
 
-MERGED = """sum(rows)::BIGINT AS rows, sum(numbers)::BIGINT AS numbers, sum(total) AS total, min(low) AS low, max(high) AS high,
+MERGED = """sum(rows)::BIGINT AS rows, sum(numbers)::BIGINT AS numbers, sum(total) AS total,
+ min(low) AS low, max(high) AS high,
  arg_min(first_value, first_at) AS first_value, min(first_at) AS first_at,
  arg_max(last_value, last_at) AS last_value, max(last_at) AS last_at"""
 

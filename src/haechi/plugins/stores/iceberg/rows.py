@@ -1,4 +1,6 @@
-"""The rows that hold, as SQL: files and settled tail together, of each instant only its last revision. Used by `answer`."""
+"""The rows that hold, as SQL: files and settled tail together, of each instant only its last revision. Used by
+`answer`.
+"""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,9 +47,10 @@ def effective(files: list[DataFile], tail: pa.Table, columns: str, where: Sql) -
     if not revised and not has_revisions(tail):
         return rows
     later = both(revised, "entity, attribute, observed_at, revision", prefixed("", where, " AND revision > 0"))
+    last = f"SELECT entity, attribute, observed_at, max(revision) AS newest FROM ({later.text}) GROUP BY ALL"
     text = (
-        f"SELECT {columns} FROM ({rows.text}) LEFT JOIN (SELECT entity, attribute, observed_at, max(revision) AS newest "
-        f"FROM ({later.text}) GROUP BY ALL) USING (entity, attribute, observed_at) WHERE revision = coalesce(newest, 0)"
+        f"SELECT {columns} FROM ({rows.text}) LEFT JOIN ({last}) USING (entity, attribute, observed_at) "
+        "WHERE revision = coalesce(newest, 0)"
     )
     return Sql(text, (*rows.values, *later.values))
 

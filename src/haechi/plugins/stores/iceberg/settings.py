@@ -1,4 +1,6 @@
-"""Settings of history, each with the default the embedded platform runs with. Filled by the application from the city."""
+"""Settings of history, each with the default the embedded platform runs with. Filled by the application from the
+city.
+"""
 
 from dataclasses import dataclass
 
@@ -22,13 +24,9 @@ class HistorySettings:
 
     def __post_init__(self) -> None:
         if self.retention_days < 0:
-            raise InvalidSettings(
-                f"history.retention_days is {self.retention_days}; give days, or 0 to keep everything"
-            )
+            raise InvalidSettings(f"history.retention_days is {self.retention_days}; give days, or 0 to keep all")
         if self.files_kept_s < 60 or self.snapshots_kept < 1:
-            raise InvalidSettings(
-                f"history.files_kept_s is {self.files_kept_s} and snapshots_kept {self.snapshots_kept}; give at least 60 "
-                "(running queries read those files) and 1"
-            )
+            kept = f"files_kept_s is {self.files_kept_s}, snapshots_kept {self.snapshots_kept}"
+            raise InvalidSettings(f"history.{kept}; give at least 60 and 1: running queries read those files")
         if self.merge_files < 2 or self.merge_rows < 1 or self.rollup_rows < 1:
             raise InvalidSettings("history.merge_files must be at least 2, merge_rows and rollup_rows at least 1")

@@ -1,7 +1,8 @@
-"""Which rows are new and which repeat what is stored: pure columns in, columns out. Used by the writer and by every query.
+"""Which rows are new and which repeat what is stored: pure columns in, columns out. Used by the writer and by every
+query.
 
-Two rows are the same observation when entity, attribute, instant and value agree; the first stored stays. Another value for
-the same instant is a *revision*: it is kept, numbered in the order of the log, and the highest number holds.
+Two rows are the same observation when entity, attribute, instant and value agree; the first stored stays. Another
+value for the same instant is a *revision*: it is kept, numbered in the order of the log, and the highest number holds.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,9 @@ class Settled:
 
 
 def settle(new: pa.Table, stored: pa.Table | None = None) -> Settled:
-    """`new` in order of seq; `stored` holds the `KEY` columns of stored rows at the same instants of the same series."""
+    """`new` in order of seq; `stored` holds the `KEY` columns of stored rows at the same instants of the same
+    series.
+    """
     before = 0 if stored is None else stored.num_rows
     both = [new] if stored is None else [stored, new]
     keys = pa.concat_tables([one.select(KEY).cast(_KEYS) for one in both]).combine_chunks()
@@ -36,7 +39,7 @@ def settle(new: pa.Table, stored: pa.Table | None = None) -> Settled:
     instants = keys.column("observed_at").combine_chunks().cast(pa.int64()).to_numpy(zero_copy_only=False)
     order = np.lexsort((instants, series))
     repeats = (series[order][1:] == series[order][:-1]) & (instants[order][1:] == instants[order][:-1])
-    if not repeats.any():
+    if not before and not repeats.any():
         return _result(new, order, np.zeros(len(order), np.int64), {})
     kept, revision = _numbered(keys, order, repeats)
     dropped = order[~kept]
@@ -78,7 +81,8 @@ def _numbered(keys: pa.Table, order: Numbers, repeats: NDArray[np.bool_]) -> tup
     crowded = np.nonzero(~starts | np.concatenate((repeats, [False])))[0]  # places that share their instant
     rows = order[crowded]
     content = _content(keys.take(pa.array(rows)))
-    # lexsort is stable and `order` keeps the log's order within an instant: the first of equal content is the first stored
+    # lexsort is stable and `order` keeps the log's order within an instant: the first of equal content is the first
+    # stored
     alike = np.lexsort((*content, instant[crowded]))
     same = instant[crowded][alike][1:] == instant[crowded][alike][:-1]
     for column in content:

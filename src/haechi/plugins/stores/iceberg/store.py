@@ -21,7 +21,9 @@ WRITTEN, DUPLICATES, EXPIRED = range(3)  # places in the counters of a link
 
 
 class IcebergStore:
-    """A `HistoryStore`. Raises `Conflict` when another process writes the same folder, `InvalidSettings` when it cannot."""
+    """A `HistoryStore`. Raises `Conflict` when another process writes the same folder, `InvalidSettings` when it
+    cannot.
+    """
 
     def __init__(self, folder: Path, settings: HistorySettings | None = None) -> None:
         settings = settings or HistorySettings()

@@ -1,4 +1,6 @@
-"""Rows already in files at the same instants of the same series as rows at hand. The writer and every query settle by it."""
+"""Rows already in files at the same instants of the same series as rows at hand. The writer and every query settle
+by it.
+"""
 
 from collections.abc import Sequence
 
@@ -23,7 +25,9 @@ def settled(engine: Engine, files: FileSet, rows: pa.Table) -> Settled:
 
 
 def _stored_like(engine: Engine, files: FileSet, rows: pa.Table) -> list[pa.Table]:
-    """Live rows meet the last file or two; stragglers meet many files, but are few: each kind is looked up on its own."""
+    """Live rows meet the last file or two; stragglers meet many files, but are few: each kind is looked up on its
+    own.
+    """
     instants = rows.column("observed_at").combine_chunks().cast(pa.int64()).to_numpy()
     ordered = np.sort(instants)
     low, high = pc.min(rows.column("entity")).as_py(), pc.max(rows.column("entity")).as_py()

@@ -1,4 +1,5 @@
-"""Removes files of a table that none of its kept states names, once no query can be reading them any more. Used by `upkeep`.
+"""Removes files of a table that none of its kept states names, once no query can be reading them any more. Used by
+`upkeep`.
 
 Such files are left by merges, by retention and by commits that a kill cut short; they look alike and are treated alike.
 """
@@ -14,7 +15,9 @@ from haechi.plugins.stores.iceberg.files import local_path
 
 
 class Sweeper:
-    """For one table. `kept_s` is how long a file outlives the last state that names it: the longest query, with room."""
+    """For one table. `kept_s` is how long a file outlives the last state that names it: the longest query, with
+    room.
+    """
 
     def __init__(self, kept_s: float) -> None:
         self._kept_s = kept_s
@@ -23,7 +26,9 @@ class Sweeper:
         self._data: dict[str, list[str]] = {}  # by manifest
 
     def sweep(self, table: Table, now: datetime) -> int:
-        """How many files were removed. Called by the only writer, between commits: no file is half-way to being named."""
+        """How many files were removed. Called by the only writer, between commits: no file is half-way to being
+        named.
+        """
         root = Path(local_path(table.location()))
         named = self._named(table)
         unnamed = [path for path in root.rglob("*") if path.is_file() and str(path) not in named]

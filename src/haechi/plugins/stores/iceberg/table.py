@@ -1,4 +1,6 @@
-"""One Iceberg table with its writer: commits of rows and position, and the list of its files. Used by `store` and `upkeep`."""
+"""One Iceberg table with its writer: commits of rows and position, and the list of its files. Used by `store` and
+`upkeep`.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -77,7 +79,9 @@ class WrittenTable:
         return rows.select(self.layout.columns.names).cast(self.layout.columns)
 
     def _commit(self, change: Callable[[Transaction], None]) -> None:
-        """A commit that fails leaves the table as it was; the state is read again, since a lost answer may hide a success."""
+        """A commit that fails leaves the table as it was; the state is read again, since a lost answer may hide a
+        success.
+        """
         try:
             with self.table.transaction() as transaction:
                 change(transaction)

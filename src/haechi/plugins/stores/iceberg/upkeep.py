@@ -1,7 +1,9 @@
-"""What the table needs to stay small and quick without anybody: roll-ups, retention, merging, expiry. A bounded step at a time.
+"""What the table needs to stay small and quick without anybody: roll-ups, retention, merging, expiry. A bounded
+step at a time.
 
-Runs in the writer's own thread between commits, so nothing here races a commit. Each step is one atomic commit or deletes
-only files that no kept state names; a kill between any two instructions leaves at worst files that the next `sweep` removes.
+Runs in the writer's own thread between commits, so nothing here races a commit. Each step is one atomic commit or
+deletes only files that no kept state names; a kill between any two instructions leaves at worst files that a later
+`sweep` removes.
 """
 
 from collections.abc import Callable
@@ -53,7 +55,7 @@ class Upkeep:
         self._done_at[what] = now
         return True
 
-    # --- roll-ups ---------------------------------------------------------------------------------------------------------
+    # --- roll-ups
 
     def _written(self) -> int:
         return sum(one[0] for one in orjson.loads(self._observations.properties.get(LINKS, "{}")).values())
@@ -75,7 +77,7 @@ class Upkeep:
         rows = self._engine.ask(partials(scan(files, columns, Sql("seq > ?", (done,))))) if files else None
         self._hourly.append(self._hourly.layout.columns.empty_table() if rows is None else rows, changed)
 
-    # --- retention --------------------------------------------------------------------------------------------------------
+    # --- retention
 
     def _retain(self, now: datetime) -> bool:
         days = self._settings.retention_days
@@ -109,7 +111,7 @@ class Upkeep:
         self._hourly.replace(rows, self._hourly.time_range(start, end), {})
         return True
 
-    # --- merging ----------------------------------------------------------------------------------------------------------
+    # --- merging
 
     def _merge(self, now: datetime) -> bool:
         return self._merge_one(self._observations, now) or self._merge_one(self._hourly, now)
@@ -142,7 +144,7 @@ class Upkeep:
     def _is_quiet(self, name: str, partition: int, now: datetime) -> bool:
         return (now - self._changed[name, partition][1]).total_seconds() >= _QUIET_S
 
-    # --- expiry -----------------------------------------------------------------------------------------------------------
+    # --- expiry
 
     def _expire(self, now: datetime) -> bool:
         """Forgets states beyond those kept, at once when they are many (each makes the next commit slower)."""
@@ -159,6 +161,8 @@ class Upkeep:
         return self.sweep(now)
 
     def sweep(self, now: datetime) -> int:
-        """Removes files no kept state has named for `files_kept_s`: merged, expired, or cut short by a kill. How many."""
+        """Removes files no kept state has named for `files_kept_s`: merged, expired, or cut short by a kill. How
+        many.
+        """
         tables = (self._observations, self._hourly)
         return sum(self._sweepers[table.layout.name].sweep(table.table, now) for table in tables)

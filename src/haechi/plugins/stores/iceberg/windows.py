@@ -1,7 +1,8 @@
 """Windowed aggregates as SQL, from rows or from hourly sums where those say exactly the same. Used by `answer`.
 
-The hours of a range come from `hourly`, except: hours with corrections (*dirty*: their sums count values that no longer hold),
-rows newer than the last roll-up, and the broken hours at both ends. Those come from rows; all parts are disjoint and merge.
+The hours of a range come from `hourly`, except: hours with corrections (*dirty*: their sums count values that no
+longer hold), rows newer than the last roll-up, and the broken hours at both ends. Those come from rows; all parts are
+disjoint and merge.
 """
 
 from dataclasses import dataclass
