@@ -14,7 +14,7 @@ from pathlib import Path
 
 from haechi_testbed import api, control, running
 from haechi_testbed.clock import parse_instant, parse_span
-from haechi_testbed.faults import from_json, parse_name
+from haechi_testbed.faults import parse_name, read_truth
 from haechi_testbed.scenario import read
 from haechi_testbed.score import score
 from haechi_testbed.worlds import gimpo
@@ -129,13 +129,13 @@ def _fault(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    faults = [from_json(json.loads(line)) for line in options.truth.read_text("utf-8").splitlines() if line.strip()]
+    faults, until_us = read_truth(options.truth.read_text("utf-8").splitlines())
     if options.alarms is not None:
         alarms = json.loads(options.alarms.read_text("utf-8"))["alarms"]
     else:
         password = os.environ.get(PASSWORD_VARIABLE) or getpass.getpass(f"password of {options.user}: ")
         alarms = api.alarms(options.haechi, options.user, password)
-    result = score(faults, alarms)
+    result = score(faults, alarms, until_us)
     print(json.dumps(result.to_json(), ensure_ascii=False, indent=1) if options.json else result.text())
     return 0
 

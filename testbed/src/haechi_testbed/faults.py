@@ -1,5 +1,6 @@
 """Labelled disturbances: what goes wrong, where, when, and which alarms it should raise. For runner and score."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,6 +70,13 @@ def from_json(line: Mapping[str, Any]) -> Fault:
         float(line.get("severity", 1.0)),
         tuple(line.get("entities", ())),
     )
+
+
+def read_truth(lines: Iterable[str]) -> tuple[list[Fault], int | None]:
+    """The faults of a ground-truth file, and when the run ended (None: it did not, or nobody wrote it)."""
+    found = [json.loads(line) for line in lines if line.strip()]
+    ends = [parse_instant(str(one["run"]["to"])) for one in found if "run" in one]
+    return [from_json(one) for one in found if "fault" in one], max(ends, default=None)
 
 
 def parse_name(text: str) -> tuple[str, str]:

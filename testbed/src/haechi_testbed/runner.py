@@ -42,7 +42,8 @@ class Part(Protocol):
 
 
 class Runner:
-    """The loop. `truth`, where given, holds every fault as it is known (rewritten at each change)."""
+    """The loop. `truth`, where given, holds every fault as it is known (rewritten at each change) and, at
+    the end, from when to when it ran."""
 
     def __init__(
         self, parts: Sequence[Part], clock: VirtualClock, truth: Path | None, say: Callable[[str], None]
@@ -53,6 +54,7 @@ class Runner:
         self.tick_s = 10 if clock.speed >= FAST else 1
         self.now_us = clock.start_us - clock.start_us % (10 * SECOND)
         self.lag_us = 0
+        self._begun_us, self.ended = self.now_us, False
 
     async def run(self, until_us: int | None, stop: Callable[[], bool]) -> None:
         """Ticks until that instant or until told to stop; faults still going on are ended."""
@@ -65,6 +67,8 @@ class Runner:
                 part.step(self.now_us, self.tick_s)
         for fault in [one for one, _ in self.board.active.values()]:
             self._end(fault)
+        self.ended = True
+        self._write()
 
     def _faults(self) -> None:
         begins, ends = self.board.due(self.now_us)
@@ -97,6 +101,10 @@ class Runner:
     def _write(self) -> None:
         if self._truth is not None:
             lines = [json.dumps(one.to_json(), ensure_ascii=False) for one in self.board.all()]
+            if self.ended:
+                lines.append(
+                    json.dumps({"run": {"from": format_instant(self._begun_us), "to": format_instant(self.now_us)}})
+                )
             self._truth.write_text("\n".join(lines) + "\n", "utf-8")
 
     async def answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:

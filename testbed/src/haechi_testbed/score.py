@@ -7,6 +7,7 @@ from typing import Any
 from haechi_testbed.clock import SECOND, parse_instant
 from haechi_testbed.faults import KINDS, Fault
 
+EARLY_S = 2  # the clocks of gateways are off by that much
 GRACE_S = 900  # an alarm may come this late after a fault ended and still belong to it
 AFTERMATH_S = 3600  # effects (a tank refilling, pressure coming back) last this long
 
@@ -64,14 +65,18 @@ class Score:
         return "\n".join(lines)
 
 
-def score(faults: Sequence[Fault], alarms: Sequence[Mapping[str, Any]]) -> Score:
-    """`alarms` as the console API shows them (`rule`, `entity`, `raised_at`)."""
+def score(faults: Sequence[Fault], alarms: Sequence[Mapping[str, Any]], until_us: int | None = None) -> Score:
+    """`alarms` as the console API shows them (`rule`, `entity`, `raised_at`); those after `until_us` do not count."""
+    if until_us is not None:
+        alarms = [one for one in alarms if parse_instant(str(one["raised_at"])) <= until_us]
     explained: set[int] = set()
     outcomes = []
     for fault in faults:
         signs = [index for index, alarm in enumerate(alarms) if _shows(alarm, fault)]
         explained.update(signs, (index for index, alarm in enumerate(alarms) if _follows(alarm, fault)))
-        delays = [(parse_instant(alarms[index]["raised_at"]) - fault.started_at) / SECOND for index in signs]
+        delays = [
+            max(0.0, (parse_instant(str(alarms[index]["raised_at"])) - fault.started_at) / SECOND) for index in signs
+        ]
         rules = tuple(sorted({str(alarms[index]["rule"]) for index in signs}))
         outcomes.append(Outcome(fault, min(delays, default=None), rules, len(signs)))
     false = [alarm for index, alarm in enumerate(alarms) if index not in explained]
@@ -99,7 +104,7 @@ def _spread(fault: Fault) -> tuple[str, ...]:
 def _within(alarm: Mapping[str, Any], fault: Fault, grace_s: int) -> bool:
     raised = parse_instant(str(alarm["raised_at"]))
     ended = fault.ended_at
-    return fault.started_at <= raised and (ended is None or raised <= ended + grace_s * SECOND)
+    return fault.started_at - EARLY_S * SECOND <= raised and (ended is None or raised <= ended + grace_s * SECOND)
 
 
 def _named(alarm: Mapping[str, Any], rules: Sequence[str]) -> bool:

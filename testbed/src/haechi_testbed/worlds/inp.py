@@ -15,6 +15,12 @@ HOURS = {
 }  # fmt: skip
 
 
+# Where pressure falls below fifteen metres people get less than they ask for, and at zero nothing.
+PRESSURE_DRIVEN = (
+    "DEMAND MODEL\tPDA", "MINIMUM PRESSURE\t0", "REQUIRED PRESSURE\t15", "PRESSURE EXPONENT\t0.5",
+)  # fmt: skip
+
+
 def pattern_id(category: str, area: int) -> str:
     """Name of the pattern of one kind of customer in one district."""
     return f"{category}@D{area + 1:02d}"
@@ -34,7 +40,17 @@ def write(network: Network, title: str) -> str:
         ("PATTERNS", _patterns(network)),
         ("CURVES", [f"curve1\t{network.plan.pump_curve[0]:g}\t{network.plan.pump_curve[1]:g}"]),
         ("TIMES", ["DURATION\t24:00", "HYDRAULIC TIMESTEP\t0:05", "PATTERN TIMESTEP\t1:00", "REPORT TIMESTEP\t1:00"]),
-        ("OPTIONS", ["UNITS\tLPS", "HEADLOSS\tH-W", "TRIALS\t60", "ACCURACY\t0.0005", "EMITTER EXPONENT\t0.5"]),
+        (
+            "OPTIONS",
+            [
+                "UNITS\tLPS",
+                "HEADLOSS\tH-W",
+                "TRIALS\t60",
+                "ACCURACY\t0.0005",
+                "EMITTER EXPONENT\t0.5",
+                *PRESSURE_DRIVEN,
+            ],
+        ),
         ("COORDINATES", _coordinates(network)),
         ("VERTICES", _vertices(network)),
     ]

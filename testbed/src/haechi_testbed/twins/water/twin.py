@@ -7,6 +7,7 @@ district; the second pump follows the tank level. A burst is an emitter at the p
 import math
 import os
 import random
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,15 +109,18 @@ class WaterTwin:
 
     def _advance(self, seconds: int) -> None:
         left = seconds
-        while left > 0:
-            en.settimeparam(self._ph, en.HYDSTEP, left)
-            en.runH(self._ph)
-            done = en.nextH(self._ph)
-            assert done > 0, "the network's duration is endless"
-            left -= done
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # EPANET warns of low pressure and cut-off nodes: here they are the point
+            while left > 0:
+                en.settimeparam(self._ph, en.HYDSTEP, left)
+                en.runH(self._ph)
+                done = en.nextH(self._ph)
+                assert done > 0, "the network's duration is endless"
+                left -= done
 
     def _level(self, tank: str) -> float:
-        return float(en.getnodevalue(self._ph, en.getnodeindex(self._ph, tank), en.TANKLEVEL))
+        node = en.getnodeindex(self._ph, tank)  # EN_TANKLEVEL would say the level at the start
+        return float(en.getnodevalue(self._ph, node, en.HEAD)) - float(en.getnodevalue(self._ph, node, en.ELEVATION))
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
@@ -124,8 +128,8 @@ class WaterTwin:
         """True values of every sensor, tank and pump, by its id in the configuration."""
         found: Values = {}
         for name, one in self._config["pressure"].items():
-            head = en.getnodevalue(self._ph, self._nodes[one["node"]], en.PRESSURE)
-            found[name] = {"pressure": float(head) * KPA_PER_M}
+            head_m = float(en.getnodevalue(self._ph, self._nodes[one["node"]], en.PRESSURE))
+            found[name] = {"pressure": max(0.0, head_m) * KPA_PER_M}
         for name, one in self._config["flow"].items():
             found[name] = {"flow": self._flow(one["link"])}
         for name in self._config["tanks"]:
