@@ -154,7 +154,15 @@ function answer(routes, path, extra, response) {
   for (const [pattern, make] of routes) {
     const match = pattern.exec(path)
     if (!match) continue
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(make(match, extra)))
+    let body
+    try {
+      body = make(match, extra)
+    } catch (error) {
+      // Ids the fixture has not: what a restart leaves in an open page.
+      response.writeHead(404, { 'content-type': 'application/json' }).end(JSON.stringify({ error: 'NotFound', detail: String(error) }))
+      return true
+    }
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
     return true
   }
   return false

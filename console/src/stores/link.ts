@@ -16,7 +16,7 @@ export interface WebSocketLike {
   close(): void
 }
 
-const SILENCE_MS = 5000
+export const SILENCE_MS = 5000
 const FIRST_RETRY_MS = 500
 const LAST_RETRY_MS = 10_000
 

@@ -5,7 +5,7 @@ import { get } from './api'
 import { clock } from './clock.svelte'
 import { incidents } from './incidents.svelte'
 import { latest } from './latest'
-import { Link, type LinkState, type World } from './link'
+import { Link, SILENCE_MS, type LinkState, type World } from './link'
 
 const BROWSER: World = {
   open: (url) => new WebSocket(url) as unknown as ReturnType<World['open']>,
@@ -37,7 +37,8 @@ class Live {
 
   #changed(state: LinkState): void {
     this.state = state
-    this.lostAt = state === 'lost' ? clock.now : null
+    // Lost since the last message, not since we noticed.
+    this.lostAt = state === 'lost' ? new Date(clock.now.getTime() - SILENCE_MS) : null
   }
 
   #take(text: string): void {
