@@ -175,11 +175,11 @@ class _Reader:
         instance: Instance = {} if kind is None else {"type": kind}
         if kind is not None:
             member = KINDS[kind]
+            self._no_other_value(given, kind, member)
             if member in given:
                 instance[member] = self._content(kind, given[member])
             elif not self._fragments:
                 raise self._wrong(f"is a {kind} without {member}; add it")
-            self._no_other_value(given, kind, member)
         rest = {}
         for name, value in given.items():
             if name == "type" or name in _MEMBERS or name in _SYSTEM:

@@ -82,8 +82,10 @@ def attribute(instances: Sequence[Mapping[str, Any]], view: View) -> Any:
         if len(instances) == 1:
             return _simplified(instances[0], view)
         return {"dataset": {one.get("datasetId", "@none"): _simplified(one, view) for one in instances}}
-    show = _concise if view.form == "concise" else _normalized
-    found = [show(one, view) for one in instances]
+    if view.form == "normalized":
+        found = [_normalized(one, view) for one in instances]
+    else:  # among several instances a bare value would read as a member of a list value
+        found = [_concise(one, view, bare=len(instances) == 1) for one in instances]
     return found[0] if len(found) == 1 else found
 
 
@@ -118,10 +120,10 @@ def _metadata(instance: Mapping[str, Any], view: View) -> dict[str, Any]:
     return found
 
 
-def _concise(instance: Mapping[str, Any], view: View) -> Any:
+def _concise(instance: Mapping[str, Any], view: View, bare: bool) -> Any:
     """Clause 4.5.4: no type, and a value that needs nothing beside it stands alone."""
     kind, metadata, content = instance["type"], _metadata(instance, view), _content(instance, view)
-    if kind in {"Property", "GeoProperty"} and not metadata and not _needs_member(kind, content):
+    if bare and kind in {"Property", "GeoProperty"} and not metadata and not _needs_member(kind, content):
         return content
     return {KINDS[kind]: content, **metadata}
 

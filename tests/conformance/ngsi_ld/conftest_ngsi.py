@@ -1,0 +1,105 @@
+"""The NGSI-LD face over a real store: frames go through the projection as if they had come from the log."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from haechi.core.frame import Frame, encode
+from haechi.core.observation import Observation, from_batch, to_batch
+from haechi.core.times import to_us
+from haechi.faces.ngsi_ld.routes import NgsiServices, routes
+from haechi.plugins.stores.sqlite.entities import SqliteEntities
+from haechi.ports import Record
+from haechi.services.context.projection import ContextProjection
+
+CITY = "https://gimpo.example/context.jsonld"
+CITY_TERMS = {"@context": {"gimpo": "https://gimpo.example/terms#", "speed": "gimpo:speed", "Bus": "gimpo:Bus"}}
+
+
+class Clock:
+    """Moves a second each time it is asked."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        self.at += timedelta(seconds=1)
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+class Api:
+    """The client, and what its requests left on the log."""
+
+    def __init__(self, store: SqliteEntities) -> None:
+        self.clock = Clock()
+        self.frames: list[Frame] = []
+        self._context = ContextProjection(store)
+        services = NgsiServices(store, self._write, self.clock, {CITY: CITY_TERMS})
+        app = Starlette(routes=[Mount("/ngsi-ld/v1", routes=routes(services))])
+        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://haechi/ngsi-ld/v1/")
+
+    async def _write(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        self._apply("entity", frame)
+
+    def _apply(self, subject: str, frame: Frame) -> None:
+        record = Record(self._context.position() + 1, subject, encode(frame), to_us(self.clock.at))
+        self._context.apply([record], self.clock.at)
+
+    def device(self, *rows: Observation) -> None:
+        """Observations as ingest writes them."""
+        self._apply("obs", Frame(observations=to_batch(list(rows))))
+
+    @property
+    def observed(self) -> list[Observation]:
+        """What the last request implied."""
+        return from_batch(self.frames[-1].observations)
+
+    async def make(self, id: str, type: str = "Building", **attributes: Any) -> str:
+        """Creates an entity; attributes in any representation."""
+        urn = id if ":" in id else f"urn:ngsi-ld:{type}:{id}"
+        response = await self.http.post("entities", json={"id": urn, "type": type, **attributes})
+        assert response.status_code == 201, response.text
+        return urn
+
+    async def get(self, id: str, **parameters: str) -> Any:
+        response = await self.http.get(f"entities/{id}", params=parameters)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def ids(self, **parameters: str) -> list[str]:
+        """Last parts of the ids that a query finds."""
+        response = await self.http.get("entities", params={"limit": "1000", **parameters})
+        assert response.status_code == 200, response.text
+        return [one["id"].rpartition(":")[2] for one in response.json()]
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    store = SqliteEntities(tmp_path / "context.db")
+    opened = Api(store)
+    yield opened
+    await opened.http.aclose()
+    store.close()
+
+
+def problem(response: httpx.Response, status: int, name: str) -> str:
+    """Checks ProblemDetails (clause 5.5.3) and returns what it tells people to do."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"].startswith("application/json")
+    body = response.json()
+    assert body["type"] == f"https://uri.etsi.org/ngsi-ld/errors/{name}"
+    assert body["status"] == status
+    assert body["title"]
+    assert len(body["detail"]) > 10
+    return str(body["detail"])
