@@ -239,3 +239,26 @@ def test_two_maintenance_rules_of_thresholds_do_not_gag_themselves(tmp_path: Pat
     one = city(tmp_path, "when = { below = 3.3 }\nclear = { above = 3.4 }", head="maintenance = true")
     one.feel((0, 3.0), (10, 3.5))
     assert one.alarm()["condition_active"] is False
+
+
+def test_the_limit_of_an_alarm_is_a_line_in_its_trend_or_nothing(tmp_path: Path) -> None:
+    one = City(
+        tmp_path,
+        rules(
+            tmp_path,
+            """
+@range
+[rule.levels.alert]
+when = { outside = [-5.0, 0.0] }
+@stuck
+[rule.levels.attention]
+when = { stuck_s = 10 }
+@flow
+[rule.levels.attention]
+when = { attribute = "flow", above = 3.0 }
+""",
+        ),
+    )
+    one.feel((0, 4.0), (10, 4.0))
+    one.hear(observed(11, 4.0, "flow"))
+    assert {alarm["rule"]: alarm["limit"] for alarm in one.alarms()} == {"range": 0.0, "stuck": None, "flow": None}

@@ -142,6 +142,19 @@ def test_deleting_the_entity_ends_its_alarms(tmp_path: Path) -> None:
     assert (city.alarm()["state"], city.alarm()["count"]) == ("unacknowledged", 2)
 
 
+def test_a_deleted_attribute_stays_unknown_after_a_kill(tmp_path: Path) -> None:
+    text = '@both\n[rule.levels.alert]\nwhen = { all = [{ above = 5.0 }, { attribute = "flow", above = 5.0 }] }'
+    city = City(tmp_path, rules(tmp_path, text))
+    city.hear(observed(0, 9.0, "flow"), observed(1, 1.0))
+    delete = frame.EntityCommand("x", "delete_attribute", "urn:ngsi-ld:Sensor:t:1", attribute="flow")
+    city.watch.apply([city.record("entity", frame.encode(frame.Frame(commands=(delete,))), 2)], clock(2))
+    city.open()
+    city.feel((3, 9.0))
+    assert city.alarms() == []
+    city.hear(observed(4, 9.0, "flow"))
+    assert city.alarm()["raised_at"] == at(4)
+
+
 def test_a_torn_frame_is_skipped_and_the_stream_goes_on(tmp_path: Path) -> None:
     city = City(tmp_path, rules(tmp_path, HIGH))
     torn = city.record("obs", b"HF1 torn", 0)

@@ -39,6 +39,7 @@ class Evaluator:
         self.rows: list[Row] = []  # fed since `drain`
         self.touched: set[Watcher] = set()  # changed since `drain`
         self.dropped: set[tuple[str, str]] = set()  # forgotten since `drain`
+        self.emptied: set[Series] = set()  # know nothing any more since `drain`
         self._describe, self._sink = describe, sink
         self._keys: dict[tuple[str, str], Series | None] = {}
         self._bound: dict[str, Described] = {}
@@ -211,19 +212,19 @@ class Evaluator:
         if watcher.saved:
             self.dropped.add((watcher.rule.id, watcher.entity))
 
-    def forget(self, entity: str, attribute: str | None = None) -> tuple[list[Watcher], list[Series]]:
-        """An attribute, or all of an entity, was deleted: the watchers that are gone (new ones begin) and the series
-        emptied."""
+    def forget(self, entity: str, attribute: str | None = None) -> list[Watcher]:
+        """An attribute, or all of an entity, was deleted: empties the series, binds anew, returns the watchers gone."""
         watchers = [one for one in self._of(entity) if attribute in {None, one.rule.attribute}]
         names = [attribute] if attribute is not None else sorted({name for one in watchers for name in one.series})
         emptied = [one for name in names if (one := self._keys.get((entity, name))) is not None]
         for series in emptied:
             series.forget()
+        self.emptied.update(emptied)
         for watcher in watchers:
             self.drop(watcher)
         if entity in self._bound:
             self.bind(entity)
-        return watchers, emptied
+        return watchers
 
     def resume(self) -> None:
         """After the state was loaded: doubts and running times as they were."""

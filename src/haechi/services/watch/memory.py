@@ -30,6 +30,7 @@ COLLECTIONS: dict[str, Sequence[str]] = {
 CHUNK = 500  # series per checkpoint document
 EVERY_US = 60 * SECOND
 EVERY_ROWS = 100_000
+SWEEP = 4  # chunks a commit, so that no commit is a long one
 _ALL = 1 << 40
 _LAYOUT = np.dtype(
     [("index", "<u4"), ("at", "<i8"), ("received", "<i8"), ("seq", "<i8"), ("value", "<f8"), ("quality", "u1")]
@@ -42,22 +43,29 @@ class Memory:
     def __init__(self, store: RecordStore) -> None:
         self._store = store
         self._known = 0  # series whose names are durable
-        self._dirty: set[int] = set()  # chunks fed since the last checkpoint
+        self._dirty: set[int] = set()  # chunks fed since the last checkpoint began
         self._journal: list[str] = []
+        self._sweep: list[int] = []  # chunks the running checkpoint has still to write
+        self._swept: list[str] = []  # journal that is of no use once it has
         self._rows = 0
         self._checked_at = 0
 
     def load(self, evaluator: Evaluator) -> None:
         """Fills an evaluator that is empty."""
         journal = self._store.find("journal", limit=_ALL)
-        dumps = [one for chunk in self._store.find("series", limit=_ALL) for one in chunk["series"]]
-        for entity, attribute, *_ in [*dumps, *(one for entry in journal for one in entry["new"])]:
-            evaluator.series_of(entity, attribute)
-        for series, dumped in zip(evaluator.series, dumps, strict=False):
-            series.load(dumped)
-        for entry in journal:
-            for offset, (_, _, unit) in enumerate(entry["new"]):
-                evaluator.series[entry["first"] + offset].unit = unit
+        dumps = {
+            int(chunk["id"]) * CHUNK + offset: dumped
+            for chunk in self._store.find("series", limit=_ALL)
+            for offset, dumped in enumerate(chunk["series"])
+        }
+        fresh = {entry["first"] + offset: one for entry in journal for offset, one in enumerate(entry["new"])}
+        for index in range(len(dumps.keys() | fresh.keys())):
+            entity, attribute, *_ = dumps.get(index) or fresh[index]
+            series = evaluator.series_of(entity, attribute)
+            if index in dumps:
+                series.load(dumps[index])
+            else:
+                series.unit = fresh[index][2]
         self._known = len(evaluator.series)
         for entity in dict.fromkeys(one.entity for one in evaluator.series):
             evaluator.bind(entity)
@@ -76,22 +84,26 @@ class Memory:
             self._dirty.add(index // CHUNK)
             self._rows += 1
 
-    def changes(self, evaluator: Evaluator, seq: int, now: int, forced: bool) -> list[Change]:
-        """What makes the evaluator's state durable together with position `seq`. `forced`: with a checkpoint."""
+    def changes(self, evaluator: Evaluator, seq: int, now: int) -> list[Change]:
+        """What makes the evaluator's state durable together with position `seq`."""
         rows, evaluator.rows = evaluator.rows, []
+        emptied, evaluator.emptied = evaluator.emptied, set()
         changes = list(self._timers(evaluator))
         self._dirty.update(row[0] // CHUNK for row in rows)
         self._rows += len(rows)
         fresh = evaluator.series[self._known :]
-        self._dirty.update(one.index // CHUNK for one in fresh)
-        if forced or self._rows >= EVERY_ROWS or (self._rows and now - self._checked_at >= EVERY_US):
-            changes += self._checkpoint(evaluator, now)
-        elif rows or fresh:
+        self._dirty.update(one.index // CHUNK for one in (*fresh, *emptied))
+        if rows or fresh:
             id = f"{seq:020d}" if rows else f"{seq:020d}.{self._known}"
             new = [[one.entity, one.attribute, one.unit] for one in fresh]
             changes.append(Change("journal", id, {"first": self._known, "new": new, **_packed(rows)}))
             self._journal.append(id)
         self._known = len(evaluator.series)
+        due = self._rows >= EVERY_ROWS or (self._rows and now - self._checked_at >= EVERY_US)
+        if emptied or (due and not self._sweep):
+            self._begin(now)
+        if self._sweep:  # at once when series were emptied: the journal would fill them again
+            changes += self._checkpoint(evaluator, len(self._sweep) if emptied else SWEEP)
         return changes
 
     def _timers(self, evaluator: Evaluator) -> Iterator[Change]:
@@ -108,15 +120,20 @@ class Memory:
         evaluator.touched.clear()
         evaluator.dropped.clear()
 
-    def _checkpoint(self, evaluator: Evaluator, now: int) -> Iterator[Change]:
-        for chunk in sorted(self._dirty):
+    def _begin(self, now: int) -> None:
+        """A checkpoint of what moved. Rows that come while it runs may be in it: feeding them again changes nothing."""
+        self._sweep = sorted(self._dirty | set(self._sweep))
+        self._swept += self._journal
+        self._dirty, self._journal, self._rows, self._checked_at = set(), [], 0, now
+
+    def _checkpoint(self, evaluator: Evaluator, count: int) -> Iterator[Change]:
+        chosen, self._sweep = self._sweep[:count], self._sweep[count:]
+        for chunk in chosen:
             members = evaluator.series[chunk * CHUNK : (chunk + 1) * CHUNK]
             yield Change("series", f"{chunk:09d}", {"series": [one.dump() for one in members]})
-        for id in self._journal:
-            yield Change("journal", id, None)
-        self._dirty.clear()
-        self._journal.clear()
-        self._rows, self._checked_at = 0, now
+        if not self._sweep:
+            yield from (Change("journal", id, None) for id in self._swept)
+            self._swept = []
 
 
 def _packed(rows: list[Row]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class WatchProjection:
         self._alarms = Alarms(self._store, self._evaluator.described)
         self._counter = Counter(self._store)
         self._replies: list[Notice] = []
-        self._forced, self._torn, self._reconciled = False, False, False
+        self._torn, self._reconciled = False, False
 
     def _sink(self, watcher: Watcher, at: int, before: Level | None) -> None:
         self._alarms.heard(watcher, at)
@@ -135,8 +135,7 @@ class WatchProjection:
     def _entity_changed(self, command: frame.EntityCommand, at: int) -> None:
         if command.op in {"delete", "delete_attribute"}:
             attribute = command.attribute if command.op == "delete_attribute" else None
-            gone, emptied = self._evaluator.forget(command.entity, attribute)
-            self._forced = self._forced or bool(emptied)
+            gone = self._evaluator.forget(command.entity, attribute)
             why = "the entity was deleted" if attribute is None else f"its {attribute} was deleted"
         else:
             gone, why = self._evaluator.rebind(command.entity), "the rule no longer covers the entity"
@@ -184,14 +183,14 @@ class WatchProjection:
     def _finish(self, now: int, position: int | None) -> list[Notice]:
         changes, changed = self._alarms.drain()
         annunciated, self._alarms.annunciated = self._alarms.annunciated, []
-        changes += self._memory.changes(self._evaluator, self._position, now, self._forced)
+        changes += self._memory.changes(self._evaluator, self._position, now)
         recount = self._counter.update(self._alarms.open.values() if changed else None, annunciated, now)
         if recount:
             changes.append(Change("meta", "counts", self._counter.document()))
         replies, self._replies = self._replies, []
         if changes or position is not None:
             self._store.commit(changes, position)
-        self._forced, self._torn = False, False
+        self._torn = False
         live = [Notice("live.alarm", orjson.dumps(shown_alarm(one, self._linked))) for one in changed]
         if recount:
             live.append(Notice("live.counts", orjson.dumps(self._counter.now)))

@@ -48,35 +48,39 @@ def symbol(unit: str | None) -> str:
 
 
 def value_limit_of(watcher: Watcher, level: LevelRule) -> Scalar | None:
-    """The limit in the unit of the value, for a line in its trend; None where the level is about a rate or a span."""
-    found = list(leaves(level.when))
-    leaf = next((one for one in found if one.attribute == watcher.rule.attribute), found[0])
-    return limit_of(watcher, level) if isinstance(leaf, Compare) else None
+    """The limit in the unit of the value, for a line in its trend; None where the level is about a rate or a span, or
+    only about other attributes."""
+    leaf = _leaf(watcher, level)
+    return limit_of(watcher, level) if isinstance(leaf, Compare) and leaf.attribute == watcher.rule.attribute else None
 
 
 def limit_of(watcher: Watcher, level: LevelRule) -> Scalar | None:
     """The number (or word) a level is about: that of the first condition on the rule's own attribute."""
-    found = list(leaves(level.when))
-    leaf = next((one for one in found if one.attribute == watcher.rule.attribute), found[0])
+    leaf = _leaf(watcher, level)
     match leaf:
         case Compare(op="equals" | "differs"):
             return leaf.limits[0] if len(leaf.limits) == 1 and not isinstance(leaf.limits[0], Other) else None
         case Compare():
-            limits = [watcher.binder.limit(one)() for one in leaf.limits]
-            value = watcher.series[leaf.attribute].value
-            over = (
-                leaf.op == "outside"
-                and isinstance(value, float)
-                and None not in limits
-                and value > max(filter(None, limits), default=0)
-            )
-            return limits[-1] if over else limits[0]
+            return _crossed(watcher, leaf)
         case Rate():
             return leaf.limit
         case Silence() | Stuck():
             return leaf.for_us / SECOND
         case Flagged():
             return None
+
+
+def _leaf(watcher: Watcher, level: LevelRule) -> Compare | Rate | Silence | Stuck | Flagged:
+    found = list(leaves(level.when))
+    return next((one for one in found if one.attribute == watcher.rule.attribute), found[0])
+
+
+def _crossed(watcher: Watcher, leaf: Compare) -> float | None:
+    """Of two limits the one that the value is beyond, else the lower."""
+    limits = [watcher.binder.limit(one)() for one in leaf.limits]
+    value, high = watcher.series[leaf.attribute].value, limits[-1]
+    over = leaf.op == "outside" and isinstance(value, float) and high is not None and value > high
+    return high if over else limits[0]
 
 
 def rate_of(watcher: Watcher, level: LevelRule) -> float | None:
