@@ -23,19 +23,20 @@ def matching(pattern: str, texts: Sequence[str]) -> list[bool]:
     if len(pattern) > LONGEST:
         raise InvalidData(f"the pattern has {len(pattern)} characters, more than {LONGEST}; shorten it", "bad_pattern")
     try:
-        found = pc.match_substring_regex(pa.array(texts, pa.string()), pattern=pattern)
+        # One text is always there: without any, a wrong pattern would pass.
+        found = pc.match_substring_regex(pa.array([*texts, ""], pa.string()), pattern=pattern)
     except pa.ArrowInvalid as error:
         raise InvalidData(
             f"{pattern!r} is not a regular expression in RE2 syntax (no look-around, no back-references): {error}",
             "bad_pattern",
         ) from error
     answers: list[bool] = found.to_pylist()
-    return answers
+    return answers[:-1]
 
 
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
     """A test for one text; `InvalidData` when the pattern is none."""
-    matching(pattern, [""])
+    matching(pattern, [])
     if _NOT_PLAIN.search(pattern) or len(_QUANTIFIER.findall(pattern)) > 1:
         return lambda text: matching(pattern, [text])[0]
     return _quick(pattern)

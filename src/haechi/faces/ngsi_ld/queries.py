@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from haechi.core.errors import InvalidData
+from haechi.core.pattern import matching
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld import geoq, q, typeq
 from haechi.faces.ngsi_ld.contexts import Context
@@ -37,11 +38,13 @@ def query_of(given: Parameters, context: Context) -> EntityQuery:
     if attrs := given.names("attrs"):
         wanted = frozenset(map(context.expand, attrs))
         tests.append(lambda entity: not wanted.isdisjoint(entity["attrs"]))
+    if (pattern := given.get("idPattern")) is not None:
+        matching(pattern, [])  # refused here even where the store has nothing to test
     limit, offset = page_of(given)
     return EntityQuery(
         types,
         _ids(given),
-        given.get("idPattern"),
+        pattern,
         geographical[0] if geographical else None,
         _joined(tests),
         limit + 1 if limit else 0,
