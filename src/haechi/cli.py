@@ -16,6 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code (0 good, 1 the answer is bad news, 2 wrong use or a clear error)."""
     chosen = parser().parse_args(arguments)
     module, _, function = chosen.handler.partition(":")
+    if getattr(chosen, "role", None) == "supervisor" and module == "run":
+        module = function = "supervise"
     try:
         handler = getattr(import_module(f"haechi.app.commands.{module}"), function)
         return int(handler(chosen))
@@ -77,7 +79,9 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--http", default="127.0.0.1:8026", metavar="HOST:PORT", help="console and APIs (default: 127.0.0.1:8026)"
     )
     run.add_argument(
-        "--role", choices=("gateway", "pipeline", "api"), help="run only this role of the city that runs in --data"
+        "--role",
+        choices=("gateway", "pipeline", "api", "supervisor"),
+        help="run only this role of the city that runs in --data",
     )
     run.add_argument(
         "--durability",

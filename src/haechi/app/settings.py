@@ -33,6 +33,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     overrides: dict[str, dict[str, Any]] = {}
     drill: DrillClock | None = None
     retention_days: int = 3650
+    greeting: str = ""  # what to print once everything serves
 
     @property
     def folder(self) -> Path:

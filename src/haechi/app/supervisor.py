@@ -155,9 +155,12 @@ def running_supervisor(data: Path) -> int | None:
     try:
         pid = int((data / "run" / "supervisor.pid").read_text("ascii"))
         os.kill(pid, 0)
+        command = Path(f"/proc/{pid}/cmdline")
+        # After a reboot the number may be somebody else's.
+        ours = b"haechi" in command.read_bytes() if command.exists() else not Path("/proc/self").exists()
     except (OSError, ValueError):
         return None
-    return pid if pid != os.getpid() else None
+    return pid if ours and pid != os.getpid() else None
 
 
 def free_port() -> int:

@@ -86,7 +86,7 @@ class Platform:
         assert self._process is not None
         if self._process.poll() is not None:
             raise Unavailable(f"the platform stopped with code {self._process.returncode}; see {self._file}")
-        return any("console" in line for line in self._printed)
+        return any(line.startswith("  console ") for line in self._printed)
 
     def stop(self) -> None:
         """Stops as Ctrl-C does."""

@@ -2,14 +2,16 @@
 
 import argparse
 import asyncio
+import os
 import secrets
-import signal
+import sys
 import time
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import msgspec
 import orjson
 
 from haechi.app import settings as run_settings
@@ -18,7 +20,7 @@ from haechi.app.events import configure
 from haechi.app.parts import load_city, user_accounts
 from haechi.app.roles import run_role
 from haechi.app.settings import DrillClock, RunSettings
-from haechi.app.supervisor import Supervisor, free_port, require_free
+from haechi.app.supervisor import free_port, require_free, running_supervisor
 from haechi.core.errors import InvalidSettings
 from haechi.core.times import to_us
 from haechi.plugins.stores.nats.server import Address
@@ -26,7 +28,7 @@ from haechi.services.cities.model import City
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs a city until Ctrl-C, or one role of it."""
+    """Checks the city and becomes its supervisor, or runs one role."""
     configure()
     if arguments.role:
         return _run_role(arguments)
@@ -34,8 +36,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidSettings("name the city: `haechi run CITY_DIR`, e.g. `haechi run cities/gimpo`")
     city = load_city(arguments.city)
     settings = make_settings(arguments, city)
-    settings.save()
-    return asyncio.run(_supervise(settings, city))
+    msgspec.structs.replace(settings, greeting=greeting(settings, city)).save()
+    if password := asyncio.run(user_accounts(settings).first_start()):
+        print(f"first login: user admin, password {password}  (shown this once; change it in the console)", flush=True)
+    return _supervise(settings)
+
+
+def _supervise(settings: RunSettings) -> NoReturn:
+    """What checks a city is not needed to supervise it: starts again without the engines' memory."""
+    supervise = [sys.executable, "-m", "haechi", "run", "--role", "supervisor", "--data", settings.data]
+    os.execv(sys.executable, supervise)  # noqa: S606 - our own command
 
 
 def _run_role(arguments: argparse.Namespace) -> int:
@@ -56,6 +66,8 @@ def make_settings(arguments: argparse.Namespace, city: City) -> RunSettings:
         if "port" in settings:
             require_free(str(settings.get("host", "127.0.0.1")), int(settings["port"]), f"--set {link.id}.port=…")
     data: Path = arguments.data.resolve()
+    if (other := running_supervisor(data)) is not None:
+        raise InvalidSettings(f"process {other} already runs a city in {data}; stop it or use another --data")
     data.mkdir(parents=True, exist_ok=True)
     return RunSettings(
         city=str(arguments.city.resolve()),
@@ -99,23 +111,11 @@ def _drill(start: str | None, speed: float) -> DrillClock | None:
     return DrillClock(start_us, anchor, speed)
 
 
-async def _supervise(settings: RunSettings, city: City) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    password = await user_accounts(settings).first_start()
-    await Supervisor(settings).run(stop, lambda: _greet(settings, city, password))
-    print("haechi: stopped", flush=True)
-    return 0
-
-
-def _greet(settings: RunSettings, city: City, password: str | None) -> None:
+def greeting(settings: RunSettings, city: City) -> str:
+    """What is running and where, for people."""
     lines = [f"{city.name['en']} runs.", f"  console   http://{settings.http_host}:{settings.http_port}/"]
     for link in city.links.values():
         one = link_settings(link, settings.overrides)
         lines.append(f"  {link.adapter:<9} {one.get('host', '127.0.0.1')}:{one.get('port', '-')}  (link {link.id})")
     lines.append(f"  data      {settings.data}  (durability = {settings.durability})")
-    if password:
-        lines.append(f"  first login: user admin, password {password}  (shown this once; change it in the console)")
-    print("\n".join(lines), flush=True)
+    return "\n".join(lines)
