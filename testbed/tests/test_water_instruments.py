@@ -26,6 +26,9 @@ class Ear:
     def send(self, channel: str, body: Mapping[str, Any]) -> None:
         self.heard.append((channel, body))
 
+    def go_offline(self) -> None:
+        self.heard.clear()
+
 
 def _part(speed: float, seed: int = 1) -> tuple[WaterPart, dict[str, Ear]]:
     ears = {name: Ear(name) for name in ("GW-01", "GW-07", "AMI-01")}

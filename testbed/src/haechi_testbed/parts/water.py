@@ -30,6 +30,11 @@ class Carrier:
         self._away_until = 0
         self._held: list[tuple[str, Mapping[str, Any]]] = []
 
+    def hush(self, on: bool) -> None:
+        """Falls silent and hangs up without a word, or calls again; what it measures meanwhile is lost."""
+        self.silent = on
+        (self.gateway.go_offline if on else self.gateway.start)()
+
     def tick(self, now_us: int, dt_s: float) -> None:
         """Loses its network at random, or has it again and sends what it kept."""
         if now_us < self._away_until:
@@ -128,7 +133,7 @@ class WaterPart:
             self.twin.apply(kind, target, on, severity)
             return self._near(target) if kind == "burst" else (self._entities[target],)
         if target in self._carriers and kind == "silent":
-            self._carriers[target].silent = on
+            self._carriers[target].hush(on)
             return tuple(self._entities[name] for name in self._config["gateways"].get(target, ()))
         if target not in self._instruments:
             raise ValueError(f"{kind} needs an instrument such as WP-001 or WF-01, not {target!r}")

@@ -17,6 +17,7 @@ from epanet import toolkit as en
 
 KPA_PER_M = 9.80665
 ALMOST_ZERO = 1e-6  # EPANET 2.3.5 keeps the last emitter flow when the coefficient becomes 0
+SLOWEST = 0.80  # of full speed: below it a pump moves nothing against the network's head
 ENDLESS_S = 1_000_000_000
 DAY_S = 86_400
 Values = dict[str, dict[str, float | bool]]
@@ -54,6 +55,7 @@ class WaterTwin:
         self._bursts: dict[str, dict[str, float]] = {}  # node -> pipe -> coefficient
         self._failed: set[str] = set()
         self._commanded = {name: bool(pump.get("on", True)) for name, pump in config["pumps"].items()}
+        self._speed = {name: 1.0 if on else SLOWEST for name, on in self._commanded.items()}
         for key in (en.DURATION, en.PATTERNSTEP, en.REPORTSTEP):
             en.settimeparam(self._ph, key, ENDLESS_S)
         en.openH(self._ph)
@@ -95,17 +97,26 @@ class WaterTwin:
             en.setpatternvalue(self._ph, pattern.index, 1, factor)
             self._used[name] += factor * slice_s
         for name, pump in self._config["pumps"].items():
-            self._control(name, pump)
+            self._control(name, pump, slice_s)
 
-    def _control(self, name: str, pump: Mapping[str, Any]) -> None:
+    def _control(self, name: str, pump: Mapping[str, Any], slice_s: int) -> None:
+        """What the station's controller and its drives do: start and stop by level, slowly, so that nothing jumps."""
         if "tank" in pump:
             level = self._level(pump["tank"])
             if level < pump["start_below"]:
                 self._commanded[name] = True
             elif level > pump["stop_above"]:
                 self._commanded[name] = False
-        running = self._commanded[name] and name not in self._failed
-        en.setlinkvalue(self._ph, en.getlinkindex(self._ph, name), en.STATUS, float(running))
+        step = (1.0 - SLOWEST) * slice_s / float(pump.get("ramp_s", 600))
+        speed = self._speed[name] + (step if self._commanded[name] else -step)
+        self._speed[name] = min(1.0, max(SLOWEST, speed))
+        index, running = en.getlinkindex(self._ph, name), self._running(name)
+        en.setlinkvalue(self._ph, index, en.STATUS, float(running))
+        if running:
+            en.setlinkvalue(self._ph, index, en.SETTING, self._speed[name])
+
+    def _running(self, name: str) -> bool:
+        return name not in self._failed and (self._commanded[name] or self._speed[name] > SLOWEST)
 
     def _advance(self, seconds: int) -> None:
         left = seconds
@@ -136,7 +147,7 @@ class WaterTwin:
             found[name] = {"level": self._level(name)}
         for name in self._config["pumps"]:
             power = float(en.getlinkvalue(self._ph, en.getlinkindex(self._ph, name), en.ENERGY))
-            running = self._commanded[name] and name not in self._failed
+            running = self._running(name)
             found[name] = {
                 "flow": max(0.0, self._flow(name)),
                 "power": power if running else 0.0,
