@@ -171,7 +171,7 @@ class Client:
         self.paho = paho.Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False, **clean
         )
-        self.paho.max_inflight_messages_set(100)
+        self.paho.max_inflight_messages_set(200)
         self.paho.username_pw_set(device, options.pop("secret", device[::-1]))
         if will := options.pop("will", None):
             self.paho.will_set(**will)
@@ -425,7 +425,7 @@ async def test_a_slow_platform_stops_reading_and_loses_nothing(doors: Any) -> No
     door.intake.open.clear()
     raw = await Raw.open(door, connect_bytes())
     assert await raw.take(4) == b"\x20\x02\0\0"
-    payload = b"x" * 2_000
+    payload = b"x" * 10_000  # in all more than the sockets between them hold
     numbers = range(1, 3_001)
 
     async def send() -> None:
@@ -448,12 +448,12 @@ async def test_large_payloads_wait_too(doors: Any) -> None:
     door = await doors(presence=False)
     door.intake.open.clear()
     async with Client(door) as client:
-        for _ in range(60):
+        for _ in range(150):
             client.paho.publish("city/P-017/a", b"x" * 100_000, 1)
         await until(lambda: bool(door.adapter.held))
         assert door.adapter.health()["pending"] <= 22, "two megabytes are pending, no more"
         door.intake.open.set()
-        await until(lambda: len(client.published) == 60)
+        await until(lambda: len(client.published) == 150)
 
 
 async def test_the_door_works_on_uvloop_which_the_platform_runs_on(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ What all connections sent within `gather_ms` goes to ingest as one batch; PUBACK
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -24,6 +23,7 @@ from haechi.ports import AdapterContext, Receipt
 
 STOP_S = 1.0  # what clients get to take their last answers when the door closes
 RETRY_S = 0.2
+IN_FLIGHT = 4  # batches on their way to the log: one is decoded while others are being written
 PENDING_BYTES = 2 << 20  # of payloads: a batch stays well below what one message of the log may hold
 _events = structlog.get_logger("mqtt")
 
@@ -51,6 +51,9 @@ class MqttAdapter:
         self._server: asyncio.Server | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None]
+        self._last: asyncio.Task[None] | None = None  # the newest batch on its way
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._unlisten: list[Callable[[], Awaitable[None]]] = []
 
     def now(self) -> int:
@@ -76,7 +79,13 @@ class MqttAdapter:
             message = f"host, port: cannot listen on {where[0]}:{where[1]} ({error}); free it or name another"
             raise kind(message) from error
         self.address = self._server.sockets[0].getsockname()[:2]
-        self._sweeping = self.loop.create_task(self._sweep())
+        self._sweeping = self._spawn(self._sweep())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def stop(self) -> None:
         """Acknowledges what is stored, then closes every connection; devices are not reported offline."""
@@ -84,12 +93,13 @@ class MqttAdapter:
             return
         self._server.close()
         self._server = None
-        if self._flushing:
-            await asyncio.wait([self._flushing], timeout=self.settings.unavailable_s + STOP_S)
-        for task in filter(None, (self._sweeping, self._flushing)):
+        self._sweeping.cancel()
+        for _ in ("the batch that gathers", "those on their way"):
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=self.settings.unavailable_s + STOP_S)
+        for task in self._tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in list(self.connections):
             connection.leave(SHUTTING_DOWN, "the server stops", quiet=True)
             self.loop.call_later(STOP_S, connection.transport.abort)
@@ -137,28 +147,28 @@ class MqttAdapter:
             return  # the door closed: nobody is acknowledged any more
         self._entries.append(entry)
         self._bytes += len(entry.message.payload) if entry.message else 0
-        if self._flushing is None:
-            self._flushing = self.loop.create_task(self._flush())
+        if self._flushing is None or self._flushing.done():
+            self._flushing = self._spawn(self._flush())
 
     async def _flush(self) -> None:
+        await asyncio.sleep(self.settings.gather_ms / 1000)
         most = self.settings.gather_max
-        try:
-            if self.settings.gather_ms:
-                await asyncio.sleep(self.settings.gather_ms / 1000)
-            while self._entries:
-                batch, self._entries = self._entries[:most], self._entries[most:]
-                self._bytes -= sum(len(one.message.payload) for one in batch if one.message)
-                held, self.held = self.held, []
-                for connection in held:
-                    connection.release(GATHER)
-                await self._store(batch)
-        finally:
-            self._flushing = None
+        while self._entries:
+            await self._slots.acquire()
+            batch, self._entries = self._entries[:most], self._entries[most:]
+            self._bytes -= sum(len(one.message.payload) for one in batch if one.message)
+            self._last = self._spawn(self._store(batch, self._last))
+            self._last.add_done_callback(lambda _: self._slots.release())
+            held, self.held = self.held, []
+            for connection in held:
+                self.loop.call_soon(connection.release, GATHER)
 
-    async def _store(self, batch: Sequence[Entry]) -> None:
+    async def _store(self, batch: Sequence[Entry], before: asyncio.Task[None] | None) -> None:
         messages = [entry.message for entry in batch if entry.message is not None]
         try:
             receipt = await self._accept(messages) if messages else Receipt()
+            if before:
+                await asyncio.wait([before])  # answers keep the order of the packets (4.6)
             kept = self._settle(batch, receipt)
             self.counts["accepted"] += len(messages)
             self.counts["batches"] += 1

@@ -2,15 +2,15 @@
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+import msgspec
 
 from haechi.core.errors import InvalidSettings
 from haechi.core.mqtt.topics import Template, is_filter
 
-
-def number(default: Any, low: int, high: int) -> Any:
-    return field(default=default, metadata={"low": low, "high": high})
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,52 +19,40 @@ class MqttSettings:
 
     topic: str
     host: str = "127.0.0.1"
-    port: int = number(1883, 0, 65_535)
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 1883
     subscribe: tuple[str, ...] = ()
     presence: bool = True
     tls_cert: str = ""
     tls_key: str = ""
-    gather_ms: float = number(2.0, 0, 1_000)
-    gather_max: int = number(2_000, 1, 100_000)
-    pending_max: int = number(4_000, 1, 1_000_000)
-    packet_bytes_max: int = number(262_144, 128, 1_048_576)
-    receive_maximum: int = number(1_000, 1, 65_535)
-    connections_max: int = number(10_000, 1, 1_000_000)
-    queue_max: int = number(1_000, 1, 1_000_000)
-    retained_max: int = number(100_000, 0, 10_000_000)
-    session_expiry_s_max: int = number(604_800, 0, 0xFFFFFFFE)
-    unavailable_s: float = number(5.0, 0, 3_600)
+    gather_ms: Annotated[float, msgspec.Meta(ge=0, le=1_000)] = 2.0
+    gather_max: Count = 2_000
+    pending_max: Count = 4_000
+    packet_bytes_max: Annotated[int, msgspec.Meta(ge=128, le=1_048_576)] = 262_144
+    receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1_000
+    connections_max: Count = 10_000
+    queue_max: Count = 1_000
+    retained_max: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 100_000
+    session_expiry_s_max: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFE)] = 604_800
+    unavailable_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 5.0
 
 
 def read(given: Mapping[str, Any]) -> MqttSettings:
     """Validated settings; `InvalidSettings` names the setting and the mend."""
-    known = {one.name: one for one in fields(MqttSettings)}
-    for name, value in given.items():
-        if name not in known:
-            raise InvalidSettings(f"{name}: an MQTT link has no such setting; it has {', '.join(known)}")
-        _check(known[name], value)
-    if "topic" not in given:
-        raise InvalidSettings('topic: say where devices publish, e.g. "city/{device}/{channel...}"')
-    Template(given["topic"])
-    for wanted in given.get("subscribe", ()):
+    known = [one.name for one in fields(MqttSettings)]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise InvalidSettings(f"{', '.join(unknown)}: an MQTT link has no such setting; it has {', '.join(known)}")
+    try:
+        settings = msgspec.convert(dict(given), MqttSettings)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(f"{error}; the adapter's sample.toml shows each setting") from error
+    Template(settings.topic)
+    for wanted in settings.subscribe:
         if not is_filter(wanted):
             raise InvalidSettings(f'subscribe: {wanted!r} is no topic filter; try "city/{{device}}/commands/#"')
-    if bool(given.get("tls_cert")) != bool(given.get("tls_key")):
+    if bool(settings.tls_cert) != bool(settings.tls_key):
         raise InvalidSettings("tls_key: give tls_cert and tls_key together, or neither")
-    return MqttSettings(**{**given, "subscribe": tuple(given.get("subscribe", ()))})
-
-
-def _check(known: Field[Any], value: Any) -> None:
-    name, kind, limits = known.name, str if known.default is MISSING else type(known.default), known.metadata
-    if kind is tuple:
-        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-            raise InvalidSettings(f"{name}: give a list of topic filters, not {value!r}")
-    elif limits:
-        right = isinstance(value, int | kind) and not isinstance(value, bool)
-        if not right or not limits["low"] <= value <= limits["high"]:
-            raise InvalidSettings(f"{name}: give a number from {limits['low']} to {limits['high']}, not {value!r}")
-    elif not isinstance(value, kind):
-        raise InvalidSettings(f"{name}: give a {'text' if kind is str else 'true or false'}, not {value!r}")
+    return settings
 
 
 def tls(settings: MqttSettings) -> ssl.SSLContext | None:
