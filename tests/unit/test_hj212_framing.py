@@ -35,6 +35,27 @@ def test_the_worked_example_of_annex_a_has_the_checksum_the_standard_prints() ->
     assert wrap(unwrap(ANNEX_A)) == ANNEX_A
 
 
+def by_the_book(segment: bytes) -> int:
+    """Annex A of HJ 212-2017, line by line."""
+    register = 0xFFFF
+    for byte in segment:
+        register = (register >> 8) ^ byte
+        for _ in range(8):
+            register = (register >> 1) ^ 0xA001 if register & 1 else register >> 1
+    return register
+
+
+@given(st.binary(max_size=600))
+def test_the_folded_checksum_is_that_of_the_loop_in_the_standard(segment: bytes) -> None:
+    assert crc(segment) == by_the_book(segment)
+
+
+@pytest.mark.parametrize("size", [*range(1, 70), 127, 128, 129, 1023, 1024, 1025, 8191, 8192, 8193, 9998, 9999])
+def test_the_folded_checksum_holds_at_every_size(size: int) -> None:
+    segment = bytes((7 * index + index // 11) % 256 for index in range(size))
+    assert crc(segment) == by_the_book(segment)
+
+
 def test_the_checksum_may_be_written_in_lower_case() -> None:
     assert unwrap(ANNEX_A.replace(b"1C80", b"1c80")) == ANNEX_A[6:-6]
 

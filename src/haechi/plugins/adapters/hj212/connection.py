@@ -13,7 +13,7 @@ from haechi.core.times import to_us
 from haechi.plugins.adapters.hj212.gather import Gatherer, Pending
 from haechi.plugins.adapters.hj212.settings import Hj212Settings
 from haechi.plugins.codecs.hj212 import packet as hj
-from haechi.plugins.codecs.hj212.framing import BadFrame, Framer
+from haechi.plugins.codecs.hj212.framing import HEAD, TAIL, BadFrame, Framer
 from haechi.ports import AdapterContext
 
 _events = structlog.get_logger("hj212")
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
             self._take_bad(found.raw, received_at)
             return
         try:
-            packet = hj.decode(found)
+            packet = hj.parse(found[HEAD:-TAIL])  # the framer has checked the rest
         except InvalidData:
             self._take_bad(found, received_at)  # the codec says the same again, and ingest quarantines it
             return

@@ -6,7 +6,7 @@ Clause 6.2.3 of HJ 212-2017 (CP: `DataTime=…;<factor>-<kind>=value,<factor>-Fl
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import isfinite
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -93,20 +93,22 @@ class Hj212Codec:
         return observed_at
 
     def _read_group(self, group: str, upload: _Upload, observed_at: int | None, samples: list[Sample]) -> None:
-        items, doubts = [], {}
+        items: list[tuple[str, str, str]] = []
+        doubts: dict[str, bool] = {}
         for item in group.split(","):
             name, equals, text = item.partition("=")
             if not equals or not name:
                 raise InvalidData(f"{item!r} is no name=value", "bad_pair")
-            if name.endswith("-Flag"):
-                doubts[name[:-5]] = text not in upload.good
-            elif name.endswith("-SampleTime"):
+            factor, _, kind = name.rpartition("-")
+            if kind == "Flag":
+                doubts[factor] = text not in upload.good
+            elif kind == "SampleTime":
                 observed_at = self._instant(text)
             else:
-                items.append((name, text))
-        for name, text in items:
+                items.append((name, factor, text))
+        for name, factor, text in items:
             value, unit = _value(name, text)
-            doubt = doubts.get(name.rpartition("-")[0], False)
+            doubt = factor in doubts and doubts[factor]
             samples.append(Sample(upload.prefix + name, value, observed_at, unit, doubt, upload.mn))
 
     def _instant(self, text: str) -> int:
@@ -115,10 +117,11 @@ class Hj212Codec:
         if not _DATA_TIME.fullmatch(text):
             raise InvalidData(f"{text!r} is no yyyyMMddHHmmss (or with milliseconds)", "bad_time")
         try:
-            local = datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=self._zone)
+            day = (int(text[:4]), int(text[4:6]), int(text[6:8]))
+            local = datetime(*day, int(text[8:10]), int(text[10:12]), int(text[12:14]), tzinfo=self._zone)
         except ValueError as error:
             raise InvalidData(f"{text!r} is no instant: {error}", "bad_time") from error
-        instant = to_us(local + timedelta(milliseconds=int(text[14:] or 0)))
+        instant = to_us(local) + int(text[14:] or 0) * 1000
         self._last_time = (text, instant)
         return instant
 
@@ -127,10 +130,9 @@ def _value(name: str, text: str) -> tuple[float | str, str | None]:
     """The value and the unit the text itself names; other than plain numbers (`nan`, `1_0`, ``) stays text."""
     if name.endswith("-Info"):
         return text, None
-    unit = None
-    number = text
-    if with_unit := _WITH_UNIT.fullmatch(text):
-        number, unit = with_unit[1], _UNITS.get(with_unit[2].strip())
-    if _NUMBER.fullmatch(number) and isfinite(value := float(number)):
-        return value, unit
+    if _NUMBER.fullmatch(text):
+        return (value, None) if isfinite(value := float(text)) else (text, None)
+    with_unit = _WITH_UNIT.fullmatch(text)
+    if with_unit and _NUMBER.fullmatch(with_unit[1]) and isfinite(value := float(with_unit[1])):
+        return value, _UNITS.get(with_unit[2].strip())
     return text, None

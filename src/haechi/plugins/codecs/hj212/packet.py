@@ -5,7 +5,7 @@ what may be absent and in the version bits of Flag; nothing here needs to be tol
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from haechi.core.errors import InvalidData
@@ -71,7 +71,11 @@ def encode(packet: Packet, encoding: str = "utf-8") -> bytes:
 
 def decode(frame: bytes, encoding: str = "utf-8") -> Packet:
     """The packet in exactly one frame; `InvalidData`: reasons of `framing.unwrap`, bad_text, bad_header."""
-    segment = unwrap(frame)
+    return parse(unwrap(frame), encoding)
+
+
+def parse(segment: bytes, encoding: str = "utf-8") -> Packet:
+    """The packet in a data segment whose checksum is known to be right; `InvalidData`: bad_text, bad_header."""
     try:
         text = segment.decode(encoding)
     except UnicodeDecodeError as error:
@@ -118,9 +122,8 @@ def answer(packet: Packet, cn: str, result: int | None = None) -> Packet:
     """
     name = "ExeRtn" if cn == DONE else "QnRtn"
     told = [] if result is None else [f"{name}={result}"]
-    base = replace(packet, cn=cn, st="91", pnum=None, pno=None, others=())
     if packet.edition:
-        return replace(base, flag=packet.edition << 2, body=";".join(told))
+        return Packet(cn, packet.mn, packet.qn, "91", packet.pw, packet.edition << 2, body=";".join(told))
     named = [f"QN={packet.qn}"] if packet.qn else []
     request = [f"CN={packet.cn}"] if cn == DATA_ANSWER else []
-    return replace(base, qn=None, flag=0, body=";".join(named + request + told))
+    return Packet(cn, packet.mn, None, "91", packet.pw, 0, body=";".join(named + request + told))
