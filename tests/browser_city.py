@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -141,15 +142,24 @@ class Desk:
         return self.page.locator(f'[data-testid="alarm-row"][data-id="{alarm}"]')
 
     def select(self, alarm: str) -> None:
-        """Walks to the alarm with J and K, as the list may move meanwhile."""
-        for _ in range(60):
-            if self.row(alarm).get_attribute("aria-selected", timeout=WAIT_MS) == "true":
-                return
-            selected = self.page.locator('[data-testid="alarm-row"][aria-selected="true"]')
-            ours = int(self.row(alarm).get_attribute("aria-posinset") or 0)
-            theirs = int(selected.first.get_attribute("aria-posinset") or 0) if selected.count() else 0
-            self.press("k" if theirs > ours else "j")
-        raise AssertionError(f"J and K do not reach {alarm}")
+        """Walks down with J, opening the groups of a flood on the way, until the alarm is the selected one."""
+        end = time.monotonic() + WAIT_MS / 1000
+        chosen = self.page.locator('[data-testid="alarm-row"][aria-selected="true"]')
+        while time.monotonic() < end:
+            self.press("Escape")
+            before = None
+            for _ in range(400):
+                self.press("ArrowRight", "j")
+                if not chosen.count():
+                    self.page.wait_for_timeout(100)  # the list is still empty
+                    break
+                now = chosen.first.get_attribute("data-id")
+                if now == alarm:
+                    return
+                if now == before:
+                    break  # the end of the list; it may have grown above
+                before = now
+        raise AssertionError(f"J does not reach {alarm} within {WAIT_MS} ms")
 
     def shot(self, name: str) -> Path:
         """A screenshot among the artefacts of the run."""
