@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haechi.core.frame import Tally
-from haechi.core.message import Message
+from haechi.core.message import Message, Sample
 from haechi.core.observation import Observation, from_batch
 from haechi.core.quality import Quality
 from haechi.plugins.codecs.json import create as json_codec
-from haechi.services.ingest.batch import Builder
+from haechi.services.ingest.batch import BYTES, ROWS, Builder
 from haechi.services.ingest.mapping import Mapper
 from haechi.services.ingest.plan import Attribute, FieldRule, LinkPlan
 
@@ -41,6 +41,11 @@ def build(
     builder = Builder({"water": Mapper(plan(**changes))}, new_id=lambda: "q1")
     builder.add(Message(link, device, channel, payload, NOW))
     return builder
+
+
+def tallies(builder: Builder) -> dict[str, Tally]:
+    (frame,) = builder.frames()
+    return frame.tallies
 
 
 def rows(builder: Builder) -> list[Observation]:
@@ -83,7 +88,7 @@ def test_what_cannot_be_understood_is_kept_with_its_bytes_and_cause(payload: byt
     builder = build(payload)
     (kept,) = builder.quarantined
     assert (kept.reason, kept.payload, kept.count) == (reason, payload, 1)
-    assert builder.frame().tallies == {"water": Tally(1, 0, 1)}
+    assert tallies(builder) == {"water": Tally(1, 0, 1)}
 
 
 def test_an_unknown_device_is_kept_until_somebody_registers_it() -> None:
@@ -96,7 +101,7 @@ def test_good_samples_of_a_message_are_stored_while_its_bad_ones_are_kept() -> N
     builder = build(b'{"p": 4, "flow": 1, "open": 7}')
     assert len(rows(builder)) == 1
     assert builder.quarantined[0].fields == ("flow", "open")
-    assert builder.frame().tallies == {"water": Tally(3, 1, 2)}
+    assert tallies(builder) == {"water": Tally(3, 1, 2)}
 
 
 def test_a_link_may_ignore_fields_it_does_not_name() -> None:
@@ -127,7 +132,36 @@ def test_the_account_of_any_payload_balances(payload: dict[str, object], rejecte
     builder = build(orjson.dumps(payload))
     if rejected:
         builder.reject("water", "too_big", rejected)
-    for tally in builder.frame().tallies.values():
+    for tally in tallies(builder).values():
         assert tally.received == tally.stored + tally.quarantined + sum(tally.rejected.values())
-    stored = sum(one.stored for one in builder.frame().tallies.values())
+    stored = sum(one.stored for one in tallies(builder).values())
     assert builder.observations().num_rows == stored
+
+
+class Broken:
+    """A codec with a bug."""
+
+    def decode(self, message: Message) -> list[Sample]:
+        raise ZeroDivisionError
+
+
+def test_a_bug_met_by_one_message_keeps_that_message_and_the_door_open() -> None:
+    builder = build(b'{"p": 4}', codec=Broken())
+    (kept,) = builder.quarantined
+    assert (kept.reason, kept.payload) == ("codec_failed", b'{"p": 4}')
+
+
+def test_a_large_batch_goes_to_the_log_in_pieces_that_account_for_themselves() -> None:
+    builder = Builder({"water": Mapper(plan())})
+    for number in range(ROWS + 5):
+        builder.add(Message("water", "GW-01", "P-1", b'{"p": 4}', NOW + number))
+    for _ in range(3):
+        builder.add(Message("water", "GW-01", "P-1", b"{" + b" " * (BYTES - 10), NOW))
+    builder.reject("water", "too_big", 2)
+    frames = builder.frames()
+    assert [one.observations.num_rows for one in frames] == [ROWS, 5, 0, 0, 0, 0]
+    for frame in frames:
+        (tally,) = frame.tallies.values()
+        assert tally.stored == frame.observations.num_rows
+        assert tally.received == tally.stored + tally.quarantined + sum(tally.rejected.values())
+    assert sum(one.tallies["water"].received for one in frames) == ROWS + 5 + 3 + 2

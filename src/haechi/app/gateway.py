@@ -64,6 +64,7 @@ async def _start_all(adapters: Mapping[str, Adapter]) -> None:
 
 async def _report(adapters: Mapping[str, Adapter], intake: GroupIntake, bus: NatsBus) -> None:
     while True:
+        intake.check()
         health = {link: dict(one.health()) for link, one in adapters.items()}
         with contextlib.suppress(Unavailable):
             await bus.publish("health.gateway", orjson.dumps({"links": health, "intake": intake.health()}))

@@ -43,6 +43,19 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
     rejected: dict[str, int] = {}  # by reason; the sender was told
     replayed: int = 0  # of `stored`: these came out of quarantine
 
+    def plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        reasons = {
+            one: self.rejected.get(one, 0) + other.rejected.get(one, 0) for one in self.rejected | other.rejected
+        }
+        return Tally(
+            self.received + other.received,
+            self.stored + other.stored,
+            self.quarantined + other.quarantined,
+            reasons,
+            self.replayed + other.replayed,
+        )
+
 
 class EntityCommand(msgspec.Struct, frozen=True):
     """A change to the live model that is not a plain observation; applied by context in log order."""

@@ -3,8 +3,12 @@ and replay."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
 
 from haechi.core.errors import InvalidData
 from haechi.core.frame import EMPTY, Frame, Quarantined, Tally
@@ -12,6 +16,10 @@ from haechi.core.message import Message, Sample
 from haechi.core.observation import SCHEMA
 from haechi.services.ingest.mapping import Mapper, Row
 
+T = TypeVar("T")
+_events = structlog.get_logger("ingest")
+ROWS = 20_000  # in one frame at most: some megabytes, so that no consumer chokes on one message
+BYTES = 2 * 1024 * 1024  # of quarantined payloads in one frame, unless a single one is larger
 _ROW_SCHEMA = list(SCHEMA)[:-1]
 
 
@@ -32,7 +40,7 @@ class Builder:
         try:
             if mapper is None:
                 raise InvalidData(f"the city has no link {message.link!r} any more", "unknown_link")
-            samples = mapper.samples(message)
+            samples = _careful(lambda: mapper.samples(message), "codec_failed")
         except InvalidData as error:
             self._count(message.link, 1)
             self._keep(message, error, 1, ())
@@ -44,7 +52,7 @@ class Builder:
         stored, failed, cause = 0, [], None
         for sample in samples:
             try:
-                row = mapper.row(sample, message)
+                row = _careful(partial(mapper.row, sample, message), "mapping_failed")
             except InvalidData as error:
                 failed.append(sample.field)
                 cause = cause or error
@@ -83,10 +91,6 @@ class Builder:
         self._quarantined.append(entry)
 
     @property
-    def empty(self) -> bool:
-        return not self._received
-
-    @property
     def quarantined(self) -> tuple[Quarantined, ...]:
         return tuple(self._quarantined)
 
@@ -94,9 +98,17 @@ class Builder:
     def stored(self) -> int:
         return len(self._rows)
 
-    def frame(self) -> Frame:
-        """Everything added so far as one frame."""
-        return Frame(tallies=self._tallies(), quarantined=self.quarantined, observations=self.observations())
+    def frames(self) -> list[Frame]:
+        """Everything added so far, in frames the log takes: each accounts for what it holds itself."""
+        rows = self.observations()
+        pieces = [rows.slice(start, ROWS) for start in range(0, rows.num_rows, ROWS)]
+        frames = [Frame(tallies=_stored_tallies(piece), observations=piece) for piece in pieces]
+        frames += [Frame(tallies=_held_tallies(some), quarantined=some) for some in _packed(self._quarantined)]
+        refused = {link: Tally(sum(one.values()), 0, 0, one) for link, one in self._rejected.items()}
+        frames += [Frame(tallies=refused)] if refused else []
+        # Counted at the door, sample by sample, and again from what goes to the log: one that fell between is a bug.
+        assert _total([one.tallies for one in frames]) == sum(self._received.values())
+        return _joined(frames)
 
     def observations(self) -> pa.RecordBatch:
         """The rows in `core.observation.SCHEMA`."""
@@ -106,14 +118,55 @@ class Builder:
         arrays = [pa.array(column, type=field.type) for column, field in zip(columns, _ROW_SCHEMA, strict=True)]
         return pa.RecordBatch.from_arrays([*arrays, pa.array(self._links, pa.string())], schema=SCHEMA)
 
-    def _tallies(self) -> dict[str, Tally]:
-        held: dict[str, int] = {}
-        for one in self._quarantined:
-            held[one.link] = held.get(one.link, 0) + one.count
-        stored: dict[str, int] = {}
-        for link in self._links:
-            stored[link] = stored.get(link, 0) + 1
-        return {
-            link: Tally(received, stored.get(link, 0), held.get(link, 0), self._rejected.get(link, {}))
-            for link, received in self._received.items()
-        }
+
+def _careful(read: Callable[[], T], reason: str) -> T:
+    """A bug met by one message must not close the door to all: the message is kept, and the log tells of the bug."""
+    try:
+        return read()
+    except InvalidData:
+        raise
+    except Exception as error:
+        _events.exception("ingest_bug", reason=reason)
+        raise InvalidData(f"{error!r}: a bug; report it with this message, then replay it", reason) from error
+
+
+def _total(tallies: Sequence[Mapping[str, Tally]]) -> int:
+    return sum(tally.received for one in tallies for tally in one.values())
+
+
+def _stored_tallies(rows: pa.RecordBatch) -> dict[str, Tally]:
+    counts = pc.value_counts(rows.column("link")).to_pylist()
+    return {one["values"]: Tally(one["counts"], one["counts"], 0) for one in counts}
+
+
+def _held_tallies(entries: Sequence[Quarantined]) -> dict[str, Tally]:
+    held: dict[str, int] = {}
+    for one in entries:
+        held[one.link] = held.get(one.link, 0) + one.count
+    return {link: Tally(count, 0, count) for link, count in held.items()}
+
+
+def _packed(entries: Sequence[Quarantined]) -> list[tuple[Quarantined, ...]]:
+    """Entries in groups of bounded size; one that is larger stands alone."""
+    groups: list[list[Quarantined]] = []
+    size = BYTES
+    for one in entries:
+        if size + len(one.payload) > BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(one)
+        size += len(one.payload)
+    return [tuple(group) for group in groups]
+
+
+def _joined(frames: list[Frame]) -> list[Frame]:
+    """The usual case, one small piece of each kind, as a single frame."""
+    if len(frames) < 2 or len(frames) > 3 or sum(bool(one.observations.num_rows) for one in frames) > 1:
+        return frames
+    tallies: dict[str, Tally] = {}
+    for frame in frames:
+        for link, tally in frame.tallies.items():
+            tallies[link] = tallies[link].plus(tally) if link in tallies else tally
+    rows = next((one.observations for one in frames if one.observations.num_rows), EMPTY)
+    held = tuple(entry for frame in frames for entry in frame.quarantined)
+    return [Frame(tallies=tallies, quarantined=held, observations=rows)]

@@ -72,6 +72,12 @@ class GroupIntake:
         key = (link, reason)
         self._rejected[key] = self._rejected.get(key, 0) + count
 
+    def check(self) -> None:
+        """Raises what ended a task of this intake: without it the doors would wait for ever."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (problem := task.exception()) is not None:
+                raise problem
+
     def health(self) -> dict[str, float]:
         """`waiting`: messages that wait for the log; `room`: share of the queue still free (0–1)."""
         return {"waiting": float(self._backlog), "room": max(0.0, 1 - self._backlog / WAITING)}
@@ -106,8 +112,8 @@ class GroupIntake:
         for (link, reason), count in rejected.items():
             builder.reject(link, reason, count)
         try:
-            if not builder.empty:
-                await self._log.append("obs", encode(builder.frame()), uuid.uuid4().hex)
+            for frame in builder.frames():
+                await self._log.append("obs", encode(frame), uuid.uuid4().hex)
         except Unavailable as error:
             _events.warning("append_failed", messages=sum(len(one.messages) for one in batches), error=str(error))
             for (link, reason), count in rejected.items():

@@ -16,7 +16,7 @@ from haechi.core.errors import InvalidSettings, Unavailable
 
 # What survives power loss: "disk" syncs each append before it is confirmed, "os" once a second.
 SYNC = {"disk": "always", "os": "1s"}
-MAX_PAYLOAD = 8 * 1024 * 1024
+MAX_PAYLOAD = 32 * 1024 * 1024  # a quarantined body of a push may be large; frames are some megabytes at most
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
 server_name: "haechi"
