@@ -1,8 +1,13 @@
 """Asks a running Haechi for its alarms over its HTTP API, as any client would. Used by `haechi-testbed score`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
+
+from haechi_testbed.clock import parse_instant
 
 PAGE = 10_000
 
@@ -11,21 +16,44 @@ class NotAnswered(Exception):
     """The platform is not there or refuses; the message says what to do."""
 
 
-def alarms(url: str, user: str, password: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A platform and who may ask it."""
+
+    url: str
+    user: str
+    password: str
+
+
+def alarms(account: Account) -> list[dict[str, Any]]:
     """Every alarm, current and past, once each."""
     found: dict[str, dict[str, Any]] = {}
+    with _session(account) as client:
+        for state in ("active", "shelved", "suppressed", "out_of_service", "history"):
+            answer = client.get("/api/alarms", params={"state": state, "limit": PAGE})
+            _good(answer)
+            found.update({one["id"]: one for one in answer.json()["alarms"]})
+    return sorted(found.values(), key=lambda one: (one["raised_at"], one["id"]))
+
+
+def now_us(account: Account) -> int:
+    """What the platform's clock shows."""
+    with _session(account) as client:
+        answer = client.get("/api/city")
+        _good(answer)
+        return parse_instant(answer.json()["now"])
+
+
+@contextmanager
+def _session(account: Account) -> Iterator[httpx.Client]:
     try:
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
-            login = client.post("/api/login", json={"user": user, "password": password})
+        with httpx.Client(base_url=account.url, timeout=30, trust_env=False) as client:
+            login = client.post("/api/login", json={"user": account.user, "password": account.password})
             _good(login)
             client.headers["Authorization"] = f"Bearer {login.json()['token']}"
-            for state in ("active", "shelved", "suppressed", "out_of_service", "history"):
-                answer = client.get("/api/alarms", params={"state": state, "limit": PAGE})
-                _good(answer)
-                found.update({one["id"]: one for one in answer.json()["alarms"]})
+            yield client
     except httpx.HTTPError as error:
-        raise NotAnswered(f"{url} does not answer ({error}); is `haechi run` up?") from error
-    return sorted(found.values(), key=lambda one: (one["raised_at"], one["id"]))
+        raise NotAnswered(f"{account.url} does not answer ({error}); is `haechi run` up?") from error
 
 
 def _good(answer: httpx.Response) -> None:

@@ -10,10 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from haechi_testbed import api, control, running
-from haechi_testbed.clock import parse_instant, parse_span
+from haechi_testbed.clock import format_instant, parse_instant, parse_span
 from haechi_testbed.faults import parse_name, read_truth
 from haechi_testbed.scenario import read
 from haechi_testbed.score import score
@@ -82,6 +83,8 @@ def _add_city(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--credentials", type=Path, required=True, help="JSON {device: {link: secret}}")
     parser.add_argument("--mqtt", default="127.0.0.1:1883", metavar="HOST:PORT")
     parser.add_argument("--hj212", default="127.0.0.1:8212", metavar="HOST:PORT")
+    parser.add_argument("--haechi", metavar="URL", help="keep time with the platform there (drills)")
+    parser.add_argument("--user", default="admin", help=f"its password comes from ${PASSWORD_VARIABLE} or is asked for")
     parser.add_argument("--truth", type=Path, help="write every fault here, one JSON object a line")
     _add_control(parser)
 
@@ -93,13 +96,22 @@ def _add_control(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     start = parse_instant(options.clock_start) if options.clock_start else int(time.time() * 1e6)
+    if options.haechi:
+        start = api.now_us(_account(options))
     return _simulate(options, running.Course(start, options.speed, options.seed, None, ()))
 
 
 def _scenario(options: argparse.Namespace) -> int:
     plan = read(options.file)
     end = plan.start_us + int(plan.duration_s * 1e6)
-    return _simulate(options, running.Course(plan.start_us, plan.speed, plan.seed, end, plan.faults))
+    course = running.Course(plan.start_us, plan.speed, plan.seed, end, plan.faults)
+    if options.haechi:
+        ahead_s = (plan.start_us - api.now_us(_account(options))) / 1e6
+        if ahead_s < 0:
+            needed = format_instant(plan.start_us - int((60 * plan.speed - ahead_s) * 1e6))
+            raise ValueError(f"the platform's clock is past the scenario's start; run it with --clock-start {needed}")
+        course = replace(course, wait_s=ahead_s / plan.speed)
+    return _simulate(options, course)
 
 
 def _simulate(options: argparse.Namespace, course: running.Course) -> int:
@@ -133,11 +145,15 @@ def _score(options: argparse.Namespace) -> int:
     if options.alarms is not None:
         alarms = json.loads(options.alarms.read_text("utf-8"))["alarms"]
     else:
-        password = os.environ.get(PASSWORD_VARIABLE) or getpass.getpass(f"password of {options.user}: ")
-        alarms = api.alarms(options.haechi, options.user, password)
+        alarms = api.alarms(_account(options))
     result = score(faults, alarms, until_us)
     print(json.dumps(result.to_json(), ensure_ascii=False, indent=1) if options.json else result.text())
     return 0
+
+
+def _account(options: argparse.Namespace) -> api.Account:
+    password = os.environ.get(PASSWORD_VARIABLE) or getpass.getpass(f"password of {options.user}: ")
+    return api.Account(options.haechi, options.user, password)
 
 
 def _world(options: argparse.Namespace) -> int:

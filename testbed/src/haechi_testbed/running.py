@@ -53,6 +53,7 @@ class Course:
     seed: int
     end_us: int | None
     faults: Sequence[Planned]
+    wait_s: float = 0.0  # real seconds before it begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ async def simulate(
         for device, links in site.credentials.items()
         if WATER_LINK in links
     }
+    await asyncio.sleep(course.wait_s)
     clock = VirtualClock(course.start_us, course.speed, monotonic)
     pace = Pace(course.start_us, course.speed, course.seed)
     secrets = {device: links[AIR_LINK] for device, links in site.credentials.items() if AIR_LINK in links}

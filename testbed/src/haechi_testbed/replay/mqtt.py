@@ -51,7 +51,7 @@ class Publisher:
         packet = _packet(PUBLISH, _text(topic) + struct.pack(">H", self._last_id) + payload)
         self._unanswered[self._last_id] = packet
         self.sent += 1
-        if self._writer is not None:
+        if self._writer is not None and not self._writer.is_closing():
             self._writer.write(packet)
 
     async def room(self, most: int) -> None:

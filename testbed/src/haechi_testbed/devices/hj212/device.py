@@ -224,7 +224,7 @@ class Hj212Device:
         while not self._offline:
             self._work.clear()
             wrote = 0
-            while self._unwritten and len(self._written) < self.manner.window:
+            while self._unwritten and len(self._written) < self.manner.window and not writer.is_closing():
                 wrote += self._write_one(writer, self._unwritten.popleft(), loop.time())
                 if wrote % BURST == 0:
                     await writer.drain()
