@@ -63,7 +63,7 @@ def location(entity: Mapping[str, Any], attribute: str = "location") -> Mapping[
 def texts(entity: Mapping[str, Any], attribute: str) -> dict[str, str]:
     """A text in its languages; a plain string or number answers for every language under `@none`."""
     found = value(entity, attribute)
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         return {
             str(language): text if isinstance(text, str) else " ".join(map(str, text))
             for language, text in found.items()

@@ -28,6 +28,7 @@ def facilities(
 ) -> dict[str, Any]:
     """Columns id, type, domain, lon, lat, name{language}: all of those types (type → domain) that have a place."""
     found: dict[str, list[Any]] = {name: [] for name in ("id", "type", "domain", "lon", "lat")}
+    ids, types, of_domains, lons, lats = found.values()
     names: dict[str, list[str]] = {language: [] for language in languages}
 
     def visit(entity: Mapping[str, Any]) -> None:
@@ -35,9 +36,11 @@ def facilities(
         if middle is None:
             return
         type_name = next(one for one in entity["type"] if one in domains)
-        row = (entity["id"], type_name, domains[type_name], *middle)
-        for column, value in zip(found.values(), row, strict=True):
-            column.append(value)
+        ids.append(entity["id"])
+        types.append(type_name)
+        of_domains.append(domains[type_name])
+        lons.append(middle[0])
+        lats.append(middle[1])
         texts = stored.texts(entity, "name")
         for language, texts_in in names.items():
             texts_in.append(name_in(texts, language) or entity["id"])

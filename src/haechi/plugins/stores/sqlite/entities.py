@@ -50,6 +50,10 @@ class _Keys(NamedTuple):
     body: bytes = b""
 
 
+_Made = tuple[str, _Keys, set[int]]  # id, keys, types of an entity that is to be indexed
+_NOWHERE = (None, None, None, None)
+
+
 class SqliteEntities:
     """The live model in one file. `read_only` instances may be made before the file is there."""
 
@@ -94,9 +98,7 @@ class SqliteEntities:
                     db.execute("INSERT OR REPLACE INTO position VALUES (1, ?)", (position,))
             except sqlite3.Error as error:
                 self._forget()
-                raise Unavailable(
-                    f"cannot write {self._path}: {error}; check free space and rights"
-                ) from error
+                raise Unavailable(f"cannot write {self._path}: {error}; check free space and rights") from error
             except BaseException:
                 self._forget()
                 raise
@@ -118,6 +120,8 @@ class SqliteEntities:
 
     def _put(self, db: sqlite3.Connection, puts: Mapping[str, Mapping[str, Any] | None]) -> None:
         bodies: list[tuple[bytes, int]] = []
+        made: list[_Made] = []
+        number = int(db.execute("SELECT coalesce(max(number), 0) FROM entity").fetchone()[0])
         for id, entity in puts.items():
             known = self._keys.pop(id, None)
             if entity is None:
@@ -127,37 +131,24 @@ class SqliteEntities:
             body = bytes(memoryview(orjson.dumps(entity)))
             shape, extent = self._shape(db, entity), geo.extent(stored.location(entity))
             if known is None:
-                number = self._insert(db, (id, shape, *(extent or (None,) * 4), body))
-                self._index(db, number, extent, entity["type"])
+                number += 1
+                keys = _Keys(number, shape, extent, body)
+                made.append((id, keys, self._kinds_of(db, entity)))
             else:
-                number = known.number
-                bodies.append((body, number))
+                keys = _Keys(known.number, shape, extent, body)
+                bodies.append((body, known.number))
                 if shape != known.shape or extent != known.extent:
-                    self._reindex(db, known, (shape, extent, entity["type"]))
-            self._keys[id] = _Keys(number, shape, extent, body)
+                    self._reindex(db, known, keys, self._kinds_of(db, entity))
+            self._keys[id] = keys
         bodies.sort(key=lambda row: row[1])  # neighbours share pages
         db.executemany("UPDATE entity SET body = ? WHERE number = ?", bodies)
+        _insert(db, made)
 
-    def _insert(self, db: sqlite3.Connection, row: tuple[Any, ...]) -> int:
-        sql = "INSERT INTO entity (id, shape, west, south, east, north, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        number = db.execute(sql, row).lastrowid
-        assert number is not None
-        return number
-
-    def _index(self, db: sqlite3.Connection, number: int, extent: geo.Extent | None, types: Sequence[str]) -> None:
-        kinds = {self._kind(db, name) for name in types}
-        db.executemany("INSERT INTO member VALUES (?, ?)", [(kind, number) for kind in kinds])
-        if extent is not None:
-            cell = grid.cell(extent)
-            rows = [(kind, cell, number, *extent) for kind in kinds]
-            db.executemany("INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-
-    def _reindex(self, db: sqlite3.Connection, known: _Keys, keys: tuple[int, geo.Extent | None, list[str]]) -> None:
-        shape, extent, types = keys
+    def _reindex(self, db: sqlite3.Connection, known: _Keys, keys: _Keys, kinds: set[int]) -> None:
         self._unindex(db, known)
-        self._index(db, known.number, extent, types)
+        _index(db, [("", keys, kinds)])
         sql = "UPDATE entity SET shape = ?, west = ?, south = ?, east = ?, north = ? WHERE number = ?"
-        db.execute(sql, (shape, *(extent or (None,) * 4), known.number))
+        db.execute(sql, (keys.shape, *(keys.extent or _NOWHERE), known.number))
 
     def _unindex(self, db: sqlite3.Connection, known: _Keys) -> None:
         body = db.execute("SELECT body FROM shape WHERE id = ?", (known.shape,)).fetchone()[0]
@@ -173,10 +164,11 @@ class SqliteEntities:
             self._unindex(db, known)
             db.execute("DELETE FROM entity WHERE number = ?", (known.number,))
 
-    def _kind(self, db: sqlite3.Connection, name: str) -> int:
-        if name not in self._kinds:
-            self._kinds[name] = int(db.execute("INSERT INTO kind (name) VALUES (?)", (name,)).lastrowid or 0)
-        return self._kinds[name]
+    def _kinds_of(self, db: sqlite3.Connection, entity: Mapping[str, Any]) -> set[int]:
+        for name in entity["type"]:
+            if name not in self._kinds:
+                self._kinds[name] = int(db.execute("INSERT INTO kind (name) VALUES (?)", (name,)).lastrowid or 0)
+        return {self._kinds[name] for name in entity["type"]}
 
     def _shape(self, db: sqlite3.Connection, entity: Mapping[str, Any]) -> int:
         attributes: Mapping[str, Any] = entity["attrs"]
@@ -252,6 +244,25 @@ def _tuned(db: sqlite3.Connection) -> sqlite3.Connection:
     db.execute(f"PRAGMA mmap_size={_MAPPED}")
     db.execute("PRAGMA cache_size=-65536")
     return db
+
+
+def _insert(db: sqlite3.Connection, made: Sequence[_Made]) -> None:
+    sql = "INSERT INTO entity VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    rows = [(keys.number, id, keys.shape, *(keys.extent or _NOWHERE), keys.body) for id, keys, _ in made]
+    db.executemany(sql, rows)
+    _index(db, made)
+
+
+def _index(db: sqlite3.Connection, made: Sequence[_Made]) -> None:
+    members = [(kind, keys.number) for _, keys, kinds in made for kind in kinds]
+    db.executemany("INSERT INTO member VALUES (?, ?)", members)
+    places = [
+        (kind, grid.cell(keys.extent), keys.number, *keys.extent)
+        for _, keys, kinds in made
+        if keys.extent is not None
+        for kind in kinds
+    ]
+    db.executemany("INSERT INTO place VALUES (?, ?, ?, ?, ?, ?, ?)", places)
 
 
 def _shape_number(db: sqlite3.Connection, body: str) -> int:
