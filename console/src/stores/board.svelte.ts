@@ -27,7 +27,7 @@ class Board {
   index = $derived(this.rows.findIndex((row) => row.alarm.id === alarms.selectedId))
   #next: string | null = null
   #lastIndex = 0
-  #busy = false
+  #busy = new Set<string>()
 
   select(id: string, fly = false): void {
     alarms.selectedId = id
@@ -93,7 +93,7 @@ class Board {
   async acknowledgeAll(ids: string[]): Promise<void> {
     this.#next = this.rows[this.index + 1]?.alarm.id ?? null
     const next = this.#next
-    await this.#once(() => notices.attempt(() => alarms.acknowledge(ids), 'done.acknowledged'))
+    await this.#once(`acknowledge ${ids.join()}`, () => notices.attempt(() => alarms.acknowledge(ids), 'done.acknowledged'))
     this.#next = next
   }
 
@@ -110,7 +110,7 @@ class Board {
     if (!this.#may()) return
     const row = this.row()
     const group = row && row.count > 1 ? alarms.shown.filter((one) => one.group === row.group && !one.incident) : [alarm]
-    await this.#once(() =>
+    await this.#once(`incident ${alarm.id}`, () =>
       notices.attempt(async () => {
         const opened = await incidents.open(group.map((one) => one.id))
         router.go('incidents', opened.id)
@@ -123,14 +123,14 @@ class Board {
     return session.mayChange
   }
 
-  // A key held down must not open two incidents.
-  async #once(work: () => Promise<unknown>): Promise<void> {
-    if (this.#busy) return
-    this.#busy = true
+  // A key held down must not open two incidents; A, I or J, A in a hurry must each do their work.
+  async #once(what: string, work: () => Promise<unknown>): Promise<void> {
+    if (this.#busy.has(what)) return
+    this.#busy.add(what)
     try {
       await work()
     } finally {
-      this.#busy = false
+      this.#busy.delete(what)
     }
   }
 }
