@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from watch_city import City, at, observed, rules
+from watch_city import City, at, clock, observed, rules
 
 LOW = """
 @low
@@ -119,3 +119,14 @@ def test_a_backfill_of_old_observations_raises_nothing(tmp_path: Path) -> None:
     city = City(tmp_path, rules(tmp_path, LADDER))
     city.hear(*(observed(second, 50.0, received=200_000 + second) for second in range(0, 60, 10)))
     assert city.alarms() == []
+
+
+def test_in_a_drill_the_logs_own_clock_means_nothing(tmp_path: Path) -> None:
+    city = City(tmp_path, rules(tmp_path, LOW))  # the platform's clock is months from that of the log
+    for second, value in ((0, 190.0), (10, 190.0), (20, 230.0), (90, 230.0)):
+        city.watch.apply([city.frame(observed(second, value), stored=20_000_000)], clock(second))
+        city.watch.tick(clock(second))
+    assert city.alarms() == []
+    for second in (100, 130):
+        city.watch.apply([city.frame(observed(second, 190.0), stored=20_000_000)], clock(second))
+    assert city.alarm()["raised_at"] == at(130)

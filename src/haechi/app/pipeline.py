@@ -62,7 +62,9 @@ def _projections(settings: RunSettings, city: City) -> list[Projection]:
         ContextProjection(entity_store(settings)),
         HistoryWriter(history_store(settings)),
         AccountProjection(account_store(settings.folder, read_only=False)),
-        WatchProjection(alarms, load_rules(city), described, linked(incidents)),
+        WatchProjection(
+            alarms, load_rules(city), described, linked(incidents), settings.drill.speed if settings.drill else 1.0
+        ),
         IncidentProjection(incidents, alarms, load_playbooks(city)),
     ]
 

@@ -30,8 +30,9 @@ Row = tuple[int, int, int, int, Any, int]  # series index, observed_at, received
 class Evaluator:
     """All series that rules read, and all watchers, in memory."""
 
-    def __init__(self, rules: Sequence[Rule], describe: Describe, sink: Sink) -> None:
+    def __init__(self, rules: Sequence[Rule], describe: Describe, sink: Sink, settle_us: int = SETTLE_US) -> None:
         """`describe` is asked once per entity; `sink` hears of each change of a watcher."""
+        self._settle_us = settle_us
         self.rules = sorted(rules, key=lambda one: not one.maintenance)  # doubts first: they gag the others
         self.series: list[Series] = []
         self.watchers: dict[tuple[str, str], Watcher] = {}
@@ -108,7 +109,7 @@ class Evaluator:
 
     def elapse(self, now: int) -> None:
         """Completes running times that are over by `now`, the log's clock or ours, in microseconds."""
-        while self._dues and self._dues[0][0] <= now - SETTLE_US:
+        while self._dues and self._dues[0][0] <= now - self._settle_us:
             due, _, watcher = heapq.heappop(self._dues)
             if watcher.due == due and self._live(watcher):
                 self._advance(watcher, due)

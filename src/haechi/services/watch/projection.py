@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 from haechi.core import frame
@@ -20,14 +22,14 @@ from haechi.ports import Change, Notice, Record, RecordStore
 from haechi.services.watch import commands
 from haechi.services.watch.alarms import Alarms
 from haechi.services.watch.counts import Counter
-from haechi.services.watch.evaluator import Describe, Evaluator
+from haechi.services.watch.evaluator import SETTLE_US, Describe, Evaluator
 from haechi.services.watch.explain import explain
 from haechi.services.watch.memory import Memory
 from haechi.services.watch.rules import Rule
 from haechi.services.watch.views import Linked, shown_alarm
 from haechi.services.watch.watcher import Watcher
 
-BEHIND_US = 5 * SECOND  # a newest record older than this: we are catching up, and our clock says nothing about devices
+BEHIND_US = 5 * SECOND  # a newest record older than this: we are catching up
 _events = structlog.get_logger("watch")
 
 
@@ -39,24 +41,34 @@ class WatchProjection:
     after: tuple[str, ...] = ("context",)
 
     def __init__(
-        self, store: RecordStore, rules: Sequence[Rule], describe: Describe, linked: Linked | None = None
+        self,
+        store: RecordStore,
+        rules: Sequence[Rule],
+        describe: Describe,
+        linked: Linked | None = None,
+        pace: float = 1.0,
     ) -> None:
-        """`describe` answers from the live model; `linked` tells an alarm's incident, for notices only."""
+        """`describe` answers from the live model; `linked` tells an alarm's incident, for notices only. `pace`: seconds
+        of the platform's clock in one of life (more than 1 in a drill), so that what is on its way is waited for."""
         self._store, self._rules, self._describe, self._linked = store, list(rules), describe, linked
-        self._heard_at: int | None = None  # our clock at the last record, while catching up
-        self._live = False
+        self._settle_us, self._behind_us = int(SETTLE_US * pace), int(BEHIND_US * pace)
         self._load()
 
     def _load(self) -> None:
         """Takes up the durable state: at the start, and when a commit failed."""
         self._position = self._store.position()
-        self._evaluator = Evaluator(self._rules, self._describe, self._sink)
+        self._evaluator = Evaluator(self._rules, self._describe, self._sink, self._settle_us)
         self._memory = Memory(self._store)
         self._memory.load(self._evaluator)
         self._alarms = Alarms(self._store, self._evaluator.described)
         self._counter = Counter(self._store)
         self._replies: list[Notice] = []
         self._torn, self._reconciled = False, False
+        self._live, self._log_at = (
+            False,
+            0,
+        )  # whether we are at the log's end; how far the platform's clock is on the log
+        self._heard_at: int | None = None  # the platform's clock when we last heard of the log
 
     def _sink(self, watcher: Watcher, at: int, before: Level | None) -> None:
         self._alarms.heard(watcher, at)
@@ -68,12 +80,11 @@ class WatchProjection:
 
     def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
         start, fresh = self.position(), to_us(now)
-        self._begin(records[-1].stored_at if records else fresh, fresh)
         self._torn = True
+        self._reconcile(fresh)
         for record in records:
             if record.seq > start:
-                self._elapse(record.stored_at)  # what was over when it was stored comes before it
-                (self._command if record.subject == "ops" else self._observe)(record)
+                (self._command if record.subject == "ops" else self._observe)(record, fresh)
                 self._position = record.seq
         return self._finish(fresh, self._position)
 
@@ -82,7 +93,7 @@ class WatchProjection:
         fresh = to_us(now)
         if self._heard_at is None:
             self._heard_at = fresh
-        if not self._live and fresh - self._heard_at >= BEHIND_US:
+        if not self._live and fresh - self._heard_at >= self._behind_us:
             self._go_live(fresh)  # nothing has come for a while: this is the end of the log
         if not self._live:
             return []
@@ -101,13 +112,15 @@ class WatchProjection:
 
     # --- one record ---
 
-    def _begin(self, stored_at: int, now: int) -> None:
-        self._heard_at = now
-        if now - stored_at > BEHIND_US:
+    def _hear(self, at: int, now: int) -> None:
+        """A record came to the platform at this instant (its own clock, not the log's): what was over by then comes
+        before it. Far behind our clock means we are catching up, and that our clock says nothing about devices."""
+        self._heard_at, self._log_at = now, max(self._log_at, at)
+        if now - self._log_at > self._behind_us:
             self._live = False
         elif not self._live:
             self._go_live(now)
-        self._reconcile(stored_at)
+        self._elapse(at)
 
     def _go_live(self, now: int) -> None:
         self._live = True
@@ -121,14 +134,16 @@ class WatchProjection:
             self._alarms.expire(until)
         self._evaluator.elapse(now)
 
-    def _observe(self, record: Record) -> None:
+    def _observe(self, record: Record, now: int) -> None:
         try:
             found = frame.decode(record.payload)
         except InvalidData as error:
             _events.error("frame_skipped", seq=record.seq, reason=error.reason, error=str(error))
             return
+        if (at := _came_at(found)) is not None:
+            self._hear(at, now)
         for command in found.commands:
-            self._entity_changed(command, record.stored_at)
+            self._entity_changed(command, command.at or now)
         if found.observations.num_rows:
             self._evaluator.feed(found.observations, record.seq)
 
@@ -142,12 +157,14 @@ class WatchProjection:
         for watcher in gone:
             self._alarms.withdraw(watcher.rule.id, watcher.entity, max(at, watcher.at), why)
 
-    def _command(self, record: Record) -> None:
+    def _command(self, record: Record, now: int) -> None:
         try:
             command = orjson.loads(record.payload)
         except orjson.JSONDecodeError as error:
             _events.error("command_skipped", seq=record.seq, error=str(error))
             return
+        if isinstance(command, dict) and isinstance(command.get("at"), int):
+            self._hear(command["at"], now)
         if not isinstance(command, dict) or not str(command.get("kind")).startswith("alarm."):
             return
         answer: Mapping[str, Any]
@@ -195,3 +212,11 @@ class WatchProjection:
         if recount:
             live.append(Notice("live.counts", orjson.dumps(self._counter.now)))
         return [*replies, *live]
+
+
+def _came_at(found: frame.Frame) -> int | None:
+    """When a frame came to the platform, by the clock of its front door."""
+    if found.observations.num_rows:
+        newest: int = pc.max(found.observations.column("received_at").cast(pa.int64())).as_py()
+        return newest
+    return max((one.at for one in found.commands if one.at), default=None)
