@@ -8,9 +8,10 @@ the name `<kind>.<name>`.
 
 import importlib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,23 @@ def create(kind: str, name: str) -> Callable[..., Any]:
     module = _outside(kind).get(name) or _inside(kind, name)
     maker: Callable[..., Any] = importlib.import_module(module).create
     return maker
+
+
+def settings_fault(kind: str, name: str, given: Mapping[str, Any]) -> str:
+    """What is wrong with these settings of an adapter or codec, "" when nothing; opens nothing.
+
+    A codec is made with them; an adapter's are read by `read` of its module `settings`, where it has one.
+    """
+    try:
+        if kind == "codec":
+            create(kind, name)(given)
+        else:
+            module = (_outside(kind).get(name) or _inside(kind, name)).rpartition(".")[0] + ".settings"
+            if find_spec(module) is not None:
+                importlib.import_module(module).read(given)
+    except InvalidSettings as error:
+        return str(error)
+    return ""
 
 
 def _inside(kind: str, name: str) -> str:

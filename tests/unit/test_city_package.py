@@ -36,6 +36,7 @@ codec = "json"
 
 [settings]
 port = 1883
+topic = "city/{device}/{channel}"
 
 [[map]]
 field = "p"
@@ -88,6 +89,7 @@ def around() -> Around:
         {name: registry.folder("domain", name) for name in registry.names("domain")},
         ("mqtt",),
         ("json",),
+        registry.settings_fault,
         problems,
         playbooks.problems,
         load_rules,
@@ -147,11 +149,15 @@ MISTAKES = [
     ("city.toml", 'country = "KR"', 'country = "KR', 3, "no valid TOML"),
     ("links/water.toml", 'adapter = "mqtt"', 'adapter = "smoke"', 1, "adapter is 'smoke'"),
     ("links/water.toml", 'codec = "json"\n', "", 1, "codec is missing"),
-    ("links/water.toml", 'attribute = "flow"', 'attribute = "flwo"', 15, "no type has an attribute 'flwo'"),
-    ("links/water.toml", 'unit = "BAR"', 'unit = "MQH"', 10, "WaterPressureSensor.pressure is kept in KPA"),
-    ("links/water.toml", 'unit = "G51"', 'unit = "LPS"', 16, "'LPS' is no UN/CEFACT"),
-    ("links/water.toml", '"WaterPressureSensor"', '"Thermometer"', 11, "no domain of the city has a type"),
-    ("links/water.toml", 'field = "f"', 'field = "p"\ntypes = ["WaterPressureSensor"]', 13, "mapped twice"),
+    ("links/water.toml", 'attribute = "flow"', 'attribute = "flwo"', 16, "no type has an attribute 'flwo'"),
+    ("links/water.toml", 'unit = "BAR"', 'unit = "MQH"', 11, "WaterPressureSensor.pressure is kept in KPA"),
+    ("links/water.toml", 'unit = "G51"', 'unit = "LPS"', 17, "'LPS' is no UN/CEFACT"),
+    ("links/water.toml", '"WaterPressureSensor"', '"Thermometer"', 12, "no domain of the city has a type"),
+    ("links/water.toml", 'field = "f"', 'field = "p"\ntypes = ["WaterPressureSensor"]', 14, "mapped twice"),
+    ("links/water.toml", "port = 1883", "port = 99999", 5, "65535"),
+    ("links/water.toml", "port = 1883", "prot = 1883", 5, "prot: an MQTT link has no such setting"),
+    ("links/water.toml", 'topic = "city/{device}/{channel}"\n', "", 4, "topic"),
+    ("links/water.toml", "[[map]]", '[codec_settings]\nclock = "ts"\n\n[[map]]', 9, "has no such setting"),
     ("facilities/water.ndjson", '"elevation"', '"hight"', 1, "Junction has no attribute 'hight'"),
     ("facilities/water.ndjson", '"value":12.5', '"value":"high"', 1, "elevation is 'high'"),
     ("facilities/water.ndjson", '"value":12.5', '"value":99999', 1, "outside -50.0 to 5000.0"),
@@ -209,8 +215,8 @@ def test_every_mistake_is_named_not_only_the_first(city: Path, around: Around) -
         ("city.toml", 3),
         ("city.toml", 4),
         ("devices.csv", 2),
-        ("links/water.toml", 16),
-        ("links/water.toml", 16),
+        ("links/water.toml", 17),
+        ("links/water.toml", 17),
     ]
 
 

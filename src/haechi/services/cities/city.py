@@ -11,7 +11,7 @@ from haechi.core.errors import InvalidSettings
 from haechi.services.cities.conduct import Around, check_conduct
 from haechi.services.cities.domains import read_domain
 from haechi.services.cities.facilities import read_facilities
-from haechi.services.cities.links import read_devices, read_links
+from haechi.services.cities.links import Ways, read_devices, read_links
 from haechi.services.cities.model import City, Domain, MapLayer, TypeDef
 from haechi.services.cities.problems import Problem, Report
 from haechi.services.cities.toml import LANGUAGES, Table, read_toml
@@ -61,8 +61,7 @@ def _city(path: Path, table: Table, around: Around, report: Report) -> City:
                     "rename one",
                 )
             types[name] = one
-    known = None if around.adapters is None or around.codecs is None else (around.adapters, around.codecs)
-    links = read_links(path / "links", types, known, report)
+    links = read_links(path / "links", types, Ways(around.adapters, around.codecs, around.settings_fault), report)
     found = read_facilities(path / "facilities", types, header["frame"], report)
     devices = read_devices(
         path / "devices.csv", links, {urn: str(one[1].get("type")) for urn, one in found.items()}, report

@@ -34,6 +34,7 @@ class RuleLike(Protocol):
 class Around:
     """What a city is checked against besides its own files; `app.py` fills it from the registry and the services.
 
+    `settings_fault(kind, name, given)` says what is wrong with an adapter's or codec's settings ("": nothing),
     `rule_problems(folder, domain)` checks a folder of rules, `playbook_problems(folder)` one of playbooks,
     `rules(folder, domain)` reads one without mistakes, so that its types, attributes and playbooks are checked against
     the whole city. None leaves that out.
@@ -42,6 +43,7 @@ class Around:
     domains: Mapping[str, Path]
     adapters: Collection[str] | None = None
     codecs: Collection[str] | None = None
+    settings_fault: Callable[[str, str, Mapping[str, Any]], str] | None = None
     rule_problems: Checker | None = None
     playbook_problems: Callable[[Path], Sequence[ProblemLike]] | None = None
     rules: Callable[[Path, str], Sequence[RuleLike]] | None = None

@@ -1,8 +1,11 @@
 """Reads links/<link>.toml and devices.csv: the ways in, and whose samples come in on them. Used by `city.py`."""
 
 import csv
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from haechi.core.errors import InvalidData
 from haechi.core.units import factor_offset
@@ -14,40 +17,53 @@ HEADER = ["device", "channel", "link", "entity"]
 ANYTHING_GOES = frozenset({"json", "text", "boolean"})
 
 
-def read_links(
-    folder: Path, types: Mapping[str, TypeDef], known: tuple[Collection[str], Collection[str]] | None, report: Report
-) -> dict[str, Link]:
-    """All links by id (the file's stem). `known`: names of adapters and codecs there are, None when nobody can say."""
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What links may name: adapters and codecs (None: nobody can say), and who knows what is wrong with settings."""
+
+    adapters: Collection[str] | None = None
+    codecs: Collection[str] | None = None
+    settings_fault: Callable[[str, str, Mapping[str, Any]], str] | None = None
+
+
+def read_links(folder: Path, types: Mapping[str, TypeDef], ways: Ways, report: Report) -> dict[str, Link]:
+    """All links by id (the file's stem)."""
     links: dict[str, Link] = {}
     for file in sorted(folder.glob("*.toml")):
         if (table := read_toml(file, report)) is not None:
-            links[file.stem] = _link(file.stem, table, types, known)
+            links[file.stem] = _link(file.stem, table, types, ways)
     if not links:
         report.add(folder, 0, "the city has no link", "add links/<link>.toml: without one nothing can come in")
     return links
 
 
-def _link(
-    name: str, table: Table, types: Mapping[str, TypeDef], known: tuple[Collection[str], Collection[str]] | None
-) -> Link:
-    adapter = (
-        table.text("adapter", expected='the name of an adapter, e.g. "mqtt"')
-        if known is None
-        else table.choice("adapter", known[0])
-    )
-    codec = (
-        table.text("codec", expected='the name of a codec, e.g. "json"')
-        if known is None
-        else table.choice("codec", known[1])
-    )
+def _link(name: str, table: Table, types: Mapping[str, TypeDef], ways: Ways) -> Link:
+    adapter, settings = _plug_in(table, ("adapter", "settings"), ways.adapters, ways)
+    codec, codec_settings = _plug_in(table, ("codec", "codec_settings"), ways.codecs, ways)
     unmapped = table.choice("unmapped", ("quarantine", "ignore"), "quarantine")
-    settings, codec_settings = table.table("settings", {}).values, table.table("codec_settings", {}).values
     maps = tuple(_map(one, types) for one in table.tables("map"))
     if not maps:
         table.wrong("map", f"link {name!r} maps no field", "add a [[map]] with field and attribute")
     _twice(table, maps)
     table.done()
-    return Link(name, adapter or "", codec or "", unmapped or "quarantine", settings, codec_settings, maps)
+    return Link(name, adapter, codec, unmapped or "quarantine", settings, codec_settings, maps)
+
+
+def _plug_in(
+    table: Table, keys: tuple[str, str], known: Collection[str] | None, ways: Ways
+) -> tuple[str, Mapping[str, Any]]:
+    """The plug-in a link names and its settings, which the plug-in itself reads."""
+    kind, key = keys
+    name = table.text(kind, expected=f"the name of a {kind}") if known is None else table.choice(kind, known)
+    settings = table.table(key, {}).values
+    if name and ways.settings_fault is not None and (known is None or name in known):
+        fault = ways.settings_fault(kind, name, settings)
+        if fault:
+            named = re.search(r"`\$\.(\w+)", fault)
+            setting = named[1] if named else fault.partition(":")[0].removeprefix(f"{key}.")
+            what, _, mend = fault.partition("; ")
+            table.wrong(f"{key}.{setting}", what, mend or f"see the {kind}'s sample.toml or documentation")
+    return name or "", settings
 
 
 def _map(table: Table, types: Mapping[str, TypeDef]) -> FieldMap:
