@@ -4,15 +4,16 @@ Used for alarms, incidents, accounts, quarantine and users. Every commit is sync
 projection reports as applied survives power loss under `durability = "disk"`.
 """
 
+import contextlib
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from haechi.core.errors import InvalidSettings
+from haechi.core.errors import InvalidSettings, Unavailable
 from haechi.ports import Change
 
 _NAME = "abcdefghijklmnopqrstuvwxyz_"
@@ -40,12 +41,12 @@ class SqliteRecords:
                     db.execute(f"CREATE INDEX IF NOT EXISTS {name}_{one} ON {name} ({_column(one)})")
 
     def position(self) -> int:
-        with self._lock:
+        with self._lock, answering():
             row = self._db.execute("SELECT seq FROM position").fetchone()
         return row[0] if row else 0
 
     def commit(self, changes: Sequence[Change], position: int | None = None) -> None:
-        with self._lock, self._db as db:
+        with self._lock, answering(), self._db as db:
             for change in changes:
                 self._known(change.collection)
                 if change.body is None:
@@ -58,7 +59,7 @@ class SqliteRecords:
 
     def get(self, collection: str, id: str) -> dict[str, Any] | None:
         self._known(collection)
-        with self._lock:
+        with self._lock, answering():
             row = self._db.execute(f"SELECT body FROM {collection} WHERE id = ?", (id,)).fetchone()
         return orjson.loads(row[0]) if row else None
 
@@ -77,7 +78,7 @@ class SqliteRecords:
         condition = f"WHERE {' AND '.join(clauses)}" if clauses else ""
         sorting = f"ORDER BY {_column(order.lstrip('-'))} {direction}, id LIMIT ? OFFSET ?"
         sql = f"SELECT body FROM {collection} {condition} {sorting}"
-        with self._lock:
+        with self._lock, answering():
             rows = self._db.execute(sql, (*values, limit, offset)).fetchall()
         return [orjson.loads(row[0]) for row in rows]
 
@@ -91,6 +92,15 @@ class SqliteRecords:
 
 def _column(field: str) -> str:
     return "id" if field == "id" else f"json_extract(body, '$.{field}')"
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """A full disk, a lock held for too long, a file that went away: `Unavailable`, tried again by the runner."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"the database does not answer: {error}; is the disk full?") from error
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
