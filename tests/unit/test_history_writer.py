@@ -80,3 +80,18 @@ def test_a_store_that_cannot_write_loses_nothing_and_doubles_nothing_when_the_ru
     writer.apply([*fed, *records(5, 5)], NOW)
     assert store.seqs == [seq for seq in range(1, 6) for _ in range(3)]
     assert writer.position() == 5
+
+
+def test_a_backfill_scattered_over_many_days_is_gathered_for_longer() -> None:
+    store = Memory()
+    writer = HistoryWriter(store, flush_rows=6_000)
+    day = 86_400_000_000
+
+    def message(seq: int) -> Record:
+        rows = [Observation("urn:a:b:c", "flow", at * day, at * day, 1.0) for at in range(3_000)]
+        return Record(seq, "obs", encode(Frame(observations=to_batch(rows))), seq)
+
+    for seq in range(1, 10):
+        assert writer.apply([message(seq)], NOW) == (), "nine rows a day make no file worth writing"
+    assert len(writer.apply([message(10)], NOW)) == 1, "five times flush_rows is where memory ends"
+    assert len(store.seqs) == 30_000

@@ -7,13 +7,17 @@ a restart.
 from collections.abc import Sequence
 from datetime import datetime
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import structlog
 
+from haechi.core.times import DAY
 from haechi.ports import HistoryStore, Notice, Record
 from haechi.services.history import rows
 
+_DAYS_MAX = 100  # a commit writes a file a day: `flush_rows` over more days than this are worth waiting for more
+_SCATTERED_MAX = 5  # … but not for more than so many times `flush_rows`
 log = structlog.get_logger(__name__)
 
 
@@ -30,6 +34,7 @@ class HistoryWriter:
         self._flush_rows = flush_rows
         self._gathered: list[pa.RecordBatch] = []
         self._count = 0
+        self._next_look = flush_rows
         self._seen = store.position()
         self._since: datetime | None = None  # when the oldest record not yet committed was gathered
 
@@ -46,7 +51,7 @@ class HistoryWriter:
         fresh = [record for record in records if record.seq > self._seen]
         if fresh:
             self._gather(fresh, now)
-        return self._flush() if self._count >= self._flush_rows or self._is_old(now) else ()
+        return self._flush() if self._is_full() or self._is_old(now) else ()
 
     def tick(self, now: datetime) -> Sequence[Notice]:
         """Commits what is older than `flush_s`; otherwise one bounded step of upkeep."""
@@ -73,12 +78,26 @@ class HistoryWriter:
         self._seen = fresh[-1].seq
         self._since = self._since or now
 
+    def _is_full(self) -> bool:
+        """Enough for files of a good size. A backfill that scatters rows over many days is gathered for longer."""
+        if self._count < self._next_look:
+            return False
+        self._next_look += self._flush_rows
+        if self._count >= _SCATTERED_MAX * self._flush_rows:
+            return True
+        return self._count * _DAYS_MAX >= self._flush_rows * self._days()
+
+    def _days(self) -> int:
+        instants = [batch.column("observed_at").cast(pa.int64()).to_numpy() for batch in self._gathered]
+        return len(np.unique(np.concatenate(instants) // DAY))
+
     def _is_old(self, now: datetime) -> bool:
         return self._since is not None and (now - self._since).total_seconds() >= self._flush_s
 
     def _flush(self) -> Sequence[Notice]:
+        self._next_look = self._count  # should this fail, the next call tries again
         self._store.append(rows.to_table(self._gathered), self._seen)
-        self._gathered, self._count, self._since = [], 0, None
+        self._gathered, self._count, self._since, self._next_look = [], 0, None, self._flush_rows
         return (self._notice(),)
 
     def _notice(self) -> Notice:

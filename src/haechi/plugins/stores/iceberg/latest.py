@@ -1,4 +1,4 @@
-"""The newest row of each series at an instant: newest day first, further back only for what was not found. Used by
+"""The newest row of each series at an instant: newest hour first, further back only for what was not found. Used by
 `answer`.
 """
 
@@ -8,11 +8,13 @@ from itertools import product
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from haechi.core.times import DAY
 from haechi.plugins.stores.iceberg.engine import Engine, Sql
+from haechi.plugins.stores.iceberg.layout import HOUR
 from haechi.plugins.stores.iceberg.plan import FileSet
 from haechi.plugins.stores.iceberg.rows import ANSWER, READ, effective, in_time, shaped
 from haechi.ports import SeriesQuery
+
+_WIDER = 8  # each look goes back so many times further: an hour, eight, three days, three weeks, half a year
 
 
 def latest(
@@ -21,18 +23,18 @@ def latest(
     """One row per series that has one at or before `at`, in columns `rows.ANSWER`, by entity and attribute."""
     pending = set(product(*series))
     found: list[pa.Table] = []
-    end, days = at + 1, 1
+    end, span = at + 1, HOUR
     while pending:
         entities = sorted({entity for entity, _ in pending})
         newest = _newest(files, tail, entities, end)
         if newest is None:
             break
-        start = (newest // DAY - days + 1) * DAY
+        start = newest - span + 1
         rows = _last_rows(engine, files, tail, SeriesQuery(tuple(entities), tuple(series[1]), start, end))
         keys = list(zip(rows.column("entity").to_pylist(), rows.column("attribute").to_pylist(), strict=True))
         found.append(rows.filter(pa.array([key in pending for key in keys], pa.bool_())))
         pending.difference_update(keys)
-        end, days = start, days * 2
+        end, span = start, span * _WIDER
     if not found:
         return ANSWER.empty_table()
     return pa.concat_tables(found).sort_by([("entity", "ascending"), ("attribute", "ascending")])

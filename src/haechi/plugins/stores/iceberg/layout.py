@@ -66,6 +66,7 @@ class TableLayout:
             "write.metadata.metrics.column.text": "none",
             "commit.manifest-merge.enabled": "true",
             "commit.manifest.min-count-to-merge": "10",
+            "commit.manifest.target-size-bytes": "262144",  # some 800 files: old days stay in manifests nobody opens
             "write.metadata.delete-after-commit.enabled": "true",
             "write.metadata.previous-versions-max": "20",
         }

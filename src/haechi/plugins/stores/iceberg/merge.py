@@ -18,7 +18,7 @@ from haechi.plugins.stores.iceberg.plan import DataFile, FileSet
 from haechi.plugins.stores.iceberg.settings import HistorySettings
 from haechi.plugins.stores.iceberg.table import WrittenTable, seq_range
 
-_FILES_MAX = 400  # in one step: pyiceberg looks at every row once per partition it writes
+_FILES_MAX = 200  # in one step: pyiceberg looks at every row once per partition it writes
 
 
 @dataclass(frozen=True, slots=True)
