@@ -111,6 +111,7 @@ def test_a_right_city_loads_with_everything_it_declares(city: Path, around: Arou
     assert [one["id"] for one in found.facilities][1] == "urn:ngsi-ld:WaterPressureSensor:tiny:P1"
     assert found.texts["ko"]["greeting"] == "안녕"
     assert found.map[0].role == "road"
+    assert found.levels["serious"]["ko"] == "심각"
 
 
 def test_a_sample_finds_its_entity_by_channel_and_else_by_device(city: Path, around: Around) -> None:
@@ -147,6 +148,8 @@ MISTAKES = [
     ("city.toml", "map/roads.geojson", "map/nowhere.geojson", 14, "there is no file 'nowhere.geojson'"),
     ("city.toml", "map/roads.geojson", "../../etc/passwd", 14, "outside the package"),
     ("city.toml", 'country = "KR"', 'country = "KR', 3, "no valid TOML"),
+    ("city.toml", "[[map]]", '[levels]\nred = "x"\n\n[[map]]', 13, "levels.red is no setting here"),
+    ("city.toml", "[[map]]", '[levels]\nalert = { ko = "경계" }\n\n[[map]]', 13, "levels.alert has no text in zh, en"),
     ("links/water.toml", 'adapter = "mqtt"', 'adapter = "smoke"', 1, "adapter is 'smoke'"),
     ("links/water.toml", 'codec = "json"\n', "", 1, "codec is missing"),
     ("links/water.toml", 'attribute = "flow"', 'attribute = "flwo"', 16, "no type has an attribute 'flwo'"),

@@ -16,6 +16,12 @@ from haechi.services.cities.model import City, Domain, MapLayer, TypeDef
 from haechi.services.cities.problems import Problem, Report
 from haechi.services.cities.toml import LANGUAGES, Table, read_toml
 
+LEVELS: Mapping[str, Mapping[str, str]] = {
+    "attention": {"ko": "관심", "zh": "蓝色", "en": "Attention"},
+    "caution": {"ko": "주의", "zh": "黄色", "en": "Caution"},
+    "alert": {"ko": "경계", "zh": "橙色", "en": "Alert"},
+    "serious": {"ko": "심각", "zh": "红色", "en": "Serious"},
+}
 ROLES = ("land", "water", "road", "building", "rail", "boundary", "label", "pipe", "green")
 
 
@@ -117,7 +123,15 @@ def _header(table: Table) -> dict[str, Any]:
         "frame": tuple(float(side) for side in sides) if complete else None,
         "centre": centre,
         "zoom": float(table.number("zoom", 12.0) or 12.0),
+        "levels": _levels(table.table("levels", {})),
     }
+
+
+def _levels(table: Table) -> dict[str, Mapping[str, str]]:
+    """The names of the four levels: Korea's crisis levels, China's warning colours, unless the city has its own."""
+    found: dict[str, Mapping[str, str]] = {name: table.names(name, texts) for name, texts in LEVELS.items()}
+    table.done()
+    return found
 
 
 def _zone_exists(name: str) -> bool:

@@ -103,6 +103,7 @@ class City:
     frame: tuple[float, float, float, float]  # west, south, east, north; WGS-84 degrees
     centre: tuple[float, float]
     zoom: float
+    levels: Mapping[str, Names]  # attention, caution, alert, serious: what this city calls them
     folder: Path
     domains: Mapping[str, Domain]
     map: tuple[MapLayer, ...]
