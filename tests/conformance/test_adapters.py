@@ -18,6 +18,8 @@ from haechi.ports import Adapter, AdapterContext, Receipt
 from haechi.testing.clock import StandingClock
 
 NAMES = registry.names("adapter")
+ROLES = {name: registry.manifest("adapter", name).get("role", "listener") for name in NAMES}
+LISTENERS = [name for name, role in ROLES.items() if role == "listener"]
 CASES = [
     pytest.param(name, path, id=f"{name}-{path.stem}")
     for name in NAMES
@@ -90,6 +92,7 @@ def test_an_adapter_has_its_papers(name: str) -> None:
     manifest = registry.manifest("adapter", name)
     assert manifest["id"] == name
     assert manifest["standard"]
+    assert ROLES[name] in {"listener", "poller"}, "a poller connects to devices, a listener takes their connections"
     for gap in manifest.get("gap", []):
         assert gap["gap"] in {"ours", "upstream", "never"}
         assert gap["what"]
@@ -142,10 +145,11 @@ def test_a_bad_setting_is_named(name: str, changes: dict[str, Any], make: Callab
         make(name, changes)
 
 
+QUICK = {"timeout_s": 0.1, "reconnect_s": 0.02, "reconnect_s_max": 0.05}  # settings every poller has
 GARBAGE = [b"\x00" * 300, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"##9999" + b"A" * 5000, bytes(range(256)) * 40]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LISTENERS)
 async def test_garbage_and_vanishing_peers_leave_the_door_open(
     name: str, make: Callable[..., Adapter], intake: Kept
 ) -> None:
@@ -168,3 +172,38 @@ async def test_garbage_and_vanishing_peers_leave_the_door_open(
         await adapter.stop()
     with pytest.raises(OSError):  # noqa: PT011 - any refusal will do
         await asyncio.open_connection("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in LISTENERS])
+async def test_a_poller_outlives_a_peer_that_sends_garbage_and_one_that_hangs_up(
+    name: str, make: Callable[..., Adapter], intake: Kept
+) -> None:
+    served = asyncio.Event()
+    noises = iter([*GARBAGE, b""])
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # it asked something
+        noise = next(noises, None)
+        if noise is None:
+            served.set()
+        writer.write(noise or b"")
+        await asyncio.sleep(0.02)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    adapter = make(name, {"port": server.sockets[0].getsockname()[1], **QUICK})
+    await adapter.start()
+    try:
+        async with asyncio.timeout(20):
+            await served.wait()
+    finally:
+        await adapter.stop()
+        server.close()
+        await asyncio.sleep(0.1)  # the last connection is taken leave of
+    assert all(one.channel == "$status" for one in intake.messages), "garbage is no value"
+    assert adapter.health()["online"] == 0
+
+
+async def test_listeners_are_listeners() -> None:
+    """The canary of the role: an adapter that says it polls gets out of the checks of a door."""
+    assert {"mqtt", "hj212", "http_push"} <= set(LISTENERS)

@@ -1,0 +1,1 @@
+"""The modbus adapter: PLCs over Modbus TCP and RTU over TCP. `adapter.create` is found through manifest.toml."""
