@@ -239,6 +239,16 @@ async def test_5_6_19_replace_attribute_replaces_the_whole_instance(api: Api) ->
     problem(await api.http.put(f"entities/{URN}/attrs/b", json={"value": 1}), 404, "ResourceNotFound")
 
 
+async def test_5_6_19_a_list_of_instances_is_refused_where_one_is_replaced(api: Api) -> None:
+    await api.make("1", a=1)
+    two = [{"value": 1}, {"value": 2, "datasetId": "urn:d:1"}]
+    for method in ("PUT", "PATCH"):
+        response = await api.http.request(method, f"entities/{URN}/attrs/a", json=two)
+        assert "one instance" in problem(response, 400, "BadRequestData")
+    assert (await api.http.put(f"entities/{URN}/attrs/a", json=[1, 2])).status_code == 204
+    assert (await api.get(URN))["a"] == {"type": "Property", "value": [1, 2]}
+
+
 async def test_5_6_5_delete_attribute_by_default_by_dataset_and_all(api: Api) -> None:
     instances = [{"value": 1}, {"value": 2, "datasetId": "urn:d:2"}, {"value": 3, "datasetId": "urn:d:3"}]
     await api.make("1", a=instances, b=1)

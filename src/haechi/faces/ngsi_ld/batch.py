@@ -14,7 +14,7 @@ from haechi.faces.ngsi_ld import provision
 from haechi.faces.ngsi_ld.contexts import Context
 from haechi.faces.ngsi_ld.face import Face, batch_result, json_answer, no_content
 from haechi.faces.ngsi_ld.provision import existing
-from haechi.faces.ngsi_ld.requests import parameters
+from haechi.faces.ngsi_ld.requests import parameters, read_batch
 from haechi.faces.ngsi_ld.writes import Change, after
 
 MOST = 10_000
@@ -40,10 +40,8 @@ class _Results:
         return [*self.created, *self.changed]
 
 
-async def _items(face: Face, request: Request, merge: bool = False) -> list[Item]:
-    body, _ = await face.body(request, merge)
-    if not isinstance(body, list) or not body or any(item[0] is None for item in body):
-        raise InvalidData("a batch is a JSON array with at least one member, and null is none", "bad_request")
+async def _items(face: Face, request: Request) -> list[Item]:
+    body = await read_batch(request, face.services.contexts)
     if len(body) > MOST:
         raise InvalidData(f"a batch has at most {MOST} members, this one {len(body)}; send several", "too_large")
     return body
@@ -145,16 +143,15 @@ async def merge(face: Face, request: Request) -> Response:
     def decide(body: Any, context: Context, old: Entity | None) -> list[Change]:
         return [provision.merge(body, context, existing(body["id"], old))]
 
-    return _done(await _run(face, await _items(face, request, merge=True), decide))
+    return _done(await _run(face, await _items(face, request), decide))
 
 
 async def delete(face: Face, request: Request) -> Response:
     """POST /entityOperations/delete (5.6.10) with an array of ids: 204, 207 when some are not there."""
     parameters(request, "")
-    body, _ = await face.body(request)
-    ids = [one[0] if isinstance(one, tuple) else one for one in body] if isinstance(body, list) else []
-    if not ids or len(ids) > MOST or not all(isinstance(one, str) and is_uri(one) for one in ids):
-        raise InvalidData(f"send a JSON array of 1 to {MOST} ids of entities", "bad_request")
+    ids = [body for body, _ in await _items(face, request)]
+    if not all(is_uri(one) for one in ids):
+        raise InvalidData("send a JSON array of ids of entities: URIs such as urn:ngsi-ld:Building:17", "bad_request")
     results = _Results()
     async with face.writes.holding(ids):
         left = set(await face.entities(list(dict.fromkeys(ids))))

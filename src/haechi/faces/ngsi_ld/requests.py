@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 
 from haechi.core.errors import HaechiError, InvalidData, NotSupported
-from haechi.faces.ngsi_ld.contexts import CORE_CONTEXT, Context, link_context, query_context_of, resolve
+from haechi.faces.ngsi_ld.contexts import Context, link_context, query_context_of, resolve
 
 LARGEST = 10 * 2**20
 DEEPEST = 60  # levels of arrays and objects in a body
@@ -123,22 +123,34 @@ def _weight(parameters: str) -> float:
 
 async def read(request: Request, known: Mapping[str, Mapping[str, Any]], merge: bool = False) -> tuple[Any, Context]:
     """The JSON body without `@context`, and the context; `merge`: application/merge-patch+json is taken too."""
-    if "content-length" not in request.headers:
-        raise InvalidData("say with Content-Length how long the body is", "length_required")
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    allowed = (JSON, LD, MERGE) if merge else (JSON, LD)
-    if media not in allowed:
-        raise InvalidData(f"Content-Type is {media or 'missing'}; send one of {', '.join(allowed)}", "media_type")
-    body = parse(await _bytes(request))
-    if isinstance(body, list):
-        if media == LD and link_context(request.headers.getlist("link")) is not None:
-            raise InvalidData(_NO_LINK, "bad_request")
-        return [_member(request, one, media, known) for one in body], CORE_CONTEXT
+    body, media = await _json(request, (JSON, LD, MERGE) if merge else (JSON, LD))
     return _with_context(request, body, media, known)
 
 
-def _member(request: Request, body: Any, media: str, known: Mapping[str, Mapping[str, Any]]) -> tuple[Any, Any]:
-    """A member of a batch and its context, or what is wrong with that: the other members go on (clause 5.6.7.4)."""
+async def read_batch(
+    request: Request, known: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[Any, Context | HaechiError]]:
+    """The members of a batch, each with its context or what is wrong with that: the other members go on (5.6.7.4)."""
+    body, media = await _json(request, (JSON, LD, MERGE))
+    if not isinstance(body, list) or not body or None in body:
+        raise InvalidData("a batch is a JSON array with at least one member, and null is none", "bad_request")
+    if media == LD and link_context(request.headers.getlist("link")) is not None:
+        raise InvalidData(_NO_LINK, "bad_request")
+    return [_member(request, one, media, known) for one in body]
+
+
+async def _json(request: Request, allowed: tuple[str, ...]) -> tuple[Any, str]:
+    if "content-length" not in request.headers:
+        raise InvalidData("say with Content-Length how long the body is", "length_required")
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in allowed:
+        raise InvalidData(f"Content-Type is {media or 'missing'}; send one of {', '.join(allowed)}", "media_type")
+    return parse(await _bytes(request)), media
+
+
+def _member(
+    request: Request, body: Any, media: str, known: Mapping[str, Mapping[str, Any]]
+) -> tuple[Any, Context | HaechiError]:
     try:
         return _with_context(request, body, media, known)
     except HaechiError as error:
