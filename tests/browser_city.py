@@ -189,7 +189,7 @@ def desk(browser: Browser, url: str) -> Iterator[Desk]:
     made.watch()
     try:
         yield made
-        assert made.wrong == []
+        assert not made.wrong, made.wrong
     finally:
         context.close()
 
