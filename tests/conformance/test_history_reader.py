@@ -333,5 +333,5 @@ def test_a_frame_nobody_can_read_is_passed_over_and_the_log_goes_on(history: Ben
 def test_settings_that_would_break_queries_are_refused() -> None:
     with pytest.raises(InvalidSettings, match="running queries read those files"):
         HistorySettings(files_kept_s=5)
-    with pytest.raises(InvalidSettings, match="0 to keep everything"):
+    with pytest.raises(InvalidSettings, match="0 to keep all"):
         HistorySettings(retention_days=-1)
