@@ -97,7 +97,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="change one setting of a link, e.g. water.port=1884",
     )
     run.add_argument(
-        "--retention-days", type=int, default=3650, help="history older than this is deleted (default: 3650)"
+        "--retention-days", type=int, default=0, help="history older than this is deleted (default: 0, nothing is)"
     )
     run.add_argument("--clock-start", metavar="ISO", help="drill: the platform's clock starts here")
     run.add_argument("--clock-speed", type=float, default=1.0, metavar="N", help="drill: and runs N times as fast")

@@ -1,4 +1,5 @@
-"""What every adapter gets for free: its papers, its recorded cases, starting and stopping, garbage, and peers that vanish."""
+"""What every adapter gets for free: its papers, its recorded cases, starting and stopping, garbage, and peers that
+vanish."""
 
 import asyncio
 import json
@@ -24,6 +25,8 @@ CASES = [
     pytest.param(name, path, id=f"{name}-{path.stem}")
     for name in NAMES
     for path in sorted((registry.folder("adapter", name) / "cases").glob("*.json"))
+    # those of a dialogue are replayed by the adapter's own test
+    if "conversation" not in json.loads(path.read_text("utf-8"))
 ]
 
 

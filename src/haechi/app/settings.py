@@ -32,7 +32,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     durability: str = "disk"
     overrides: dict[str, dict[str, Any]] = {}
     drill: DrillClock | None = None
-    retention_days: int = 3650
+    retention_days: int = 0  # 0 keeps everything
     greeting: str = ""  # what to print once everything serves
 
     @property
