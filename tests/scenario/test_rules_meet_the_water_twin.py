@@ -44,14 +44,14 @@ def test_a_stuck_sensor_raises_a_maintenance_case_and_never_a_serious_alarm() ->
     assert city.alarms() == ["water.pressure_stuck WP-030 caution"]
 
 
-def test_a_silent_sensor_is_missed_after_three_minutes() -> None:
+def test_a_silent_sensor_is_missed_after_five_minutes() -> None:
     city = DryCity("2026-11-22T12:00:00+09:00", seed=5)
     city.run(300)
     begun = city.now_us
     city.part.apply("silent", "WP-040", True, 1.0)
-    city.run(400)
+    city.run(500)
     assert city.alarms() == ["water.pressure_silent WP-040 caution"]
-    assert 170 * SECOND <= city.raised[0][0] - begun <= 200 * SECOND
+    assert 290 * SECOND <= city.raised[0][0] - begun <= 320 * SECOND
 
 
 def test_a_drifting_sensor_leaves_its_normal_range_and_is_noticed() -> None:

@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     scenario = commands.add_parser("scenario", help="run a scenario file to its end")
     scenario.add_argument("file", type=Path)
     _add_city(scenario)
+    scenario.add_argument("--speed", type=float, help="instead of the file's; the platform must run as fast")
     scenario.set_defaults(do=_scenario)
     fault = commands.add_parser("fault", help="break something in the running city: burst@pipe17")
     fault.add_argument("fault", help="<kind>@<target>")
@@ -103,6 +104,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _scenario(options: argparse.Namespace) -> int:
     plan = read(options.file)
+    plan = replace(plan, speed=options.speed or plan.speed)
     end = plan.start_us + int(plan.duration_s * 1e6)
     course = running.Course(plan.start_us, plan.speed, plan.seed, end, plan.faults)
     if options.haechi:
