@@ -173,7 +173,7 @@ async def test_garbage_and_vanishing_peers_leave_the_door_open(
         await writer.wait_closed()
     finally:
         await adapter.stop()
-    with pytest.raises(OSError):  # noqa: PT011 - any refusal will do
+    with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", port)
 
 

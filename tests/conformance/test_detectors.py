@@ -1,4 +1,5 @@
-"""What every detector gets for free: one score per value in 0-1, pure, picklable, at home with gaps and constant series."""
+"""What every detector gets for free: one score per value in 0-1, pure, picklable, at home with gaps and constant
+series."""
 
 import math
 import pickle

@@ -34,7 +34,9 @@ def publish(platform: Platform, payload: str, secret: str | None = None, topic: 
         payload,
     ]
     password = platform.secret("RTU-1", "mqtt") if secret is None else secret
-    return subprocess.run([*command, "-u", "RTU-1", "-P", password], timeout=20, capture_output=True).returncode
+    return subprocess.run(
+        [*command, "-u", "RTU-1", "-P", password], check=False, timeout=20, capture_output=True
+    ).returncode
 
 
 def attribute(platform: Platform, entity: str = SENSOR) -> dict[str, Any]:

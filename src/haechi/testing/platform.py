@@ -68,7 +68,7 @@ class Platform:
         command = [sys.executable, "-m", "haechi", "run", str(self.city), "--data", str(self.data)]
         command += ["--http", f"127.0.0.1:{self.http_port}", *settings, *self._options]
         with self._file.open("a") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
                 command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
             )
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()

@@ -1,4 +1,5 @@
-"""Brings the live model to what the city package declares: one command per facility that is new or changed. Run at start.
+"""Brings the live model to what the city package declares: one command per facility that is new or changed. Run at
+start.
 
 Observed values are left alone: only attributes that a facility line names are written. A facility that left the package
 stays in the live model until somebody deletes it (its history and alarms refer to it).
