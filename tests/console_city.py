@@ -140,6 +140,9 @@ class Records:
         states = (state,) if state in ASIDE else ("unacknowledged", "acknowledged", "returned_unacknowledged")
         return self.store.find("alarms", {"state": ("normal",) if state == "history" else states}, "-changed_at", limit)
 
+    def alarms_of(self, entity: str) -> Sequence[Mapping[str, Any]]:
+        return self.store.find("alarms", {"entity": entity})
+
     def alarm(self, id: str) -> Mapping[str, Any] | None:
         return self.store.get("alarms", id)
 
@@ -214,7 +217,7 @@ async def build(folder: Path, clock: Any, ui: Path | None = None, **changed: Any
     people = accounts.Accounts(users, clock, lambda: next(tokens), Passwords(QUICK))
     for role in accounts.ROLES:
         await people.add(role, PASSWORD, role)
-    fields = {"alarms": ("state", "changed_at"), "transitions": ("alarm",), "incidents": ("state",)}
+    fields = {"alarms": ("state", "changed_at", "entity"), "transitions": ("alarm",), "incidents": ("state",)}
     records, held = Records(SqliteRecords(folder / "alarms.db", fields)), Held()
     ids = itertools.count(1)
 

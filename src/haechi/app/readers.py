@@ -18,7 +18,7 @@ from haechi.services.ingest.replay import held, replay
 from haechi.services.stream.progress import Progress
 from haechi.services.watch.counts import counts
 from haechi.services.watch.rules import Rule
-from haechi.services.watch.views import alarm_detail, list_alarms
+from haechi.services.watch.views import alarm_detail, alarms_of, list_alarms
 
 
 class Alarms:
@@ -29,6 +29,9 @@ class Alarms:
 
     def alarms(self, state: str, limit: int) -> Sequence[Mapping[str, Any]]:
         return list_alarms(self._store, state, limit, self._linked)
+
+    def alarms_of(self, entity: str) -> Sequence[Mapping[str, Any]]:
+        return alarms_of(self._store, entity, self._linked)
 
     def alarm(self, id: str) -> Mapping[str, Any] | None:
         with contextlib.suppress(NotFound):

@@ -15,8 +15,6 @@ from haechi.faces.console.shapes import LANGUAGES, entity_shown, shown
 from haechi.faces.http import json_response, one_of
 from haechi.services.context import reader as context
 
-ALARM_STATES = ("active", "shelved", "suppressed", "out_of_service")
-
 
 async def city(request: Request, services: ConsoleServices) -> Response:
     """*City*."""
@@ -106,8 +104,7 @@ def _entity(services: ConsoleServices, id: str) -> dict[str, Any]:
     if body is None:
         raise NotFound(f"no entity {id!r}; GET /api/facilities lists them")
     found = entity_shown(body, services.city, to_us(services.clock.now()))
-    alarms = (one for state in ALARM_STATES for one in services.alarms.alarms(state, 100_000))
-    return {**found, "alarms": [shown(one) for one in alarms if one["entity"] == id]}
+    return {**found, "alarms": shown(services.alarms.alarms_of(id))}
 
 
 async def texts(request: Request, services: ConsoleServices) -> Response:

@@ -18,6 +18,9 @@ class AlarmReader(Protocol):
     def alarms(self, state: str, limit: int) -> Sequence[Document]:
         """Alarms that are `active`, `shelved`, `suppressed`, `out_of_service` or `history`, newest change first."""
 
+    def alarms_of(self, entity: str) -> Sequence[Document]:
+        """Alarms of one entity that have not ended."""
+
     def alarm(self, id: str) -> Document | None:
         """One alarm, also one that has ended."""
 
