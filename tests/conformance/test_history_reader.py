@@ -6,13 +6,14 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from haechi.core.errors import InvalidData, InvalidSettings
+from haechi.core.errors import InvalidData, InvalidSettings, Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.observation import SCHEMA, Observation, to_batch
 from haechi.core.times import from_us
@@ -315,6 +316,29 @@ def test_names_are_values_and_never_sql(history: Bench) -> None:
         assert history.values(entities=(name,)) == []
         assert history.values(attributes=(name,)) == []
         assert history.reader.latest([name], [name], MIDNIGHT).num_rows == 0
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["before the catalogue", "after it"])
+def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost_or_doubled(
+    history: Bench, monkeypatch: pytest.MonkeyPatch, *, reached: bool
+) -> None:
+    history.feed(flow(MIDNIGHT, 1.0), flow(MIDNIGHT + 1, 2.0, link="mqtt"))
+    real = SqlCatalog.commit_table
+
+    def failing(self: SqlCatalog, *arguments: Any) -> Any:
+        if reached:
+            real(self, *arguments)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as fault:
+        fault.setattr(SqlCatalog, "commit_table", failing)
+        with pytest.raises(Unavailable, match="free disk space"):
+            history.writer.flush()
+    history.feed(flow(MIDNIGHT + 2, 3.0))
+    history.commit()
+    assert history.writer.position() == 2
+    assert history.values() == [1.0, 2.0, 3.0]
+    assert history.store.counters() == {"api": (2, 0, 0), "mqtt": (1, 0, 0)}
 
 
 def test_a_frame_nobody_can_read_is_passed_over_and_the_log_goes_on(history: Bench) -> None:

@@ -51,6 +51,8 @@ class IcebergStore:
     def append(self, rows: pa.Table, position: int) -> None:
         """See `HistoryStore.append`. Duplicates are left out here, so that no file ever holds one."""
         assert rows.schema == STORED, rows.schema
+        self.observations.make_certain()
+        rows = rows.filter(pc.greater(rows.column("seq"), self.position()))  # all, unless a failed commit had succeeded
         assert position >= self.position(), f"position goes back from {self.position()} to {position}"
         found = settled(self._engine, self.observations.files, rows)
         totals = {link: list(counts) for link, counts in self.counters().items()}

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Transaction
+from sqlalchemy.exc import SQLAlchemyError
 
 from haechi.core.errors import Unavailable
 from haechi.core.times import from_us
@@ -23,6 +24,7 @@ class WrittenTable:
         self.layout = layout
         self._catalogue = catalogue
         self._planner = Planner(layout)
+        self._is_doubtful = False
         self._load()
 
     def _load(self) -> None:
@@ -79,18 +81,24 @@ class WrittenTable:
         return rows.select(self.layout.columns.names).cast(self.layout.columns)
 
     def _commit(self, change: Callable[[Transaction], None]) -> None:
-        """A commit that fails leaves the table as it was; the state is read again, since a lost answer may hide a
-        success.
-        """
         try:
             with self.table.transaction() as transaction:
                 change(transaction)
-        except (OSError, CommitFailedException) as error:
-            self._load()
-            raise Unavailable(
-                f"history cannot be written: {error}; free disk space or check {self.table.location()}"
-            ) from error
+        except (OSError, CommitFailedException, SQLAlchemyError) as error:
+            self._is_doubtful = True
+            where = self.table.location()
+            raise Unavailable(f"history cannot be written: {error}; free disk space or check {where}") from error
         self.files = self._planner.files(self.table)
+
+    def make_certain(self) -> None:
+        """After a commit that failed: reads which state holds now, since a lost answer may hide a success."""
+        if not self._is_doubtful:
+            return
+        try:
+            self._load()
+        except (OSError, SQLAlchemyError) as error:
+            raise Unavailable(f"history cannot be read: {error}; check {self.table.location()}") from error
+        self._is_doubtful = False
 
 
 def seq_range(low: int, high: int) -> str:

@@ -46,6 +46,8 @@ class Upkeep:
     def step(self, now: datetime) -> bool:
         """One of: roll-up, retention, a merge, expiry. Whether there was anything to do."""
         steps: tuple[Callable[[datetime], bool], ...] = (self._roll_up, self._retain, self._expire, self._merge)
+        self._observations.make_certain()
+        self._hourly.make_certain()
         return any(step(now) for step in steps)
 
     def _is_due(self, what: str, now: datetime, every_s: float) -> bool:
