@@ -1,5 +1,4 @@
 """`GET /api/history` over the real table and its tail: series, windows, an instant, known when, JSON and Arrow."""
-Arrow."""
 
 import asyncio
 import threading
