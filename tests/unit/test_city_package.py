@@ -89,10 +89,10 @@ def around() -> Around:
         {name: registry.folder("domain", name) for name in registry.names("domain")},
         ("mqtt",),
         ("json",),
-        registry.settings_fault,
-        problems,
-        playbooks.problems,
-        load_rules,
+        settings_fault=registry.settings_fault,
+        rule_problems=problems,
+        playbook_problems=playbooks.problems,
+        rules=load_rules,
     )
 
 

@@ -32,7 +32,7 @@ def around() -> Around:
         domain_folders(),
         registry.names("adapter"),
         registry.names("codec"),
-        registry.settings_fault,
+        settings_fault=registry.settings_fault,
         rule_problems=watch.problems,
         playbook_problems=incidents.problems,
         rules=watch.load_rules,
