@@ -73,30 +73,32 @@ def fill(store: SqliteEntities, count: int) -> Result:
     return {"created/s": count / (time.perf_counter() - began), "bytes/entity": size / count}
 
 
-def records(numbers: Sequence[int], turn: int, seq: int) -> list[Record]:
-    """FRAMES records of ROWS observations, one per entity."""
+def records(numbers: Sequence[int], turn: int, seq: int, attributes: Sequence[str] = ("pressure",)) -> list[Record]:
+    """Records of ROWS observations: each attribute of each entity once."""
     at, found = START + turn * 1_000_000, []
-    for start in range(0, len(numbers), ROWS):
-        rows = [
-            Observation(urn(n), "pressure", at, at, value=400.0 + turn, unit="KPA", link="mqtt")
-            for n in numbers[start : start + ROWS]
-        ]
-        found.append(Record(seq + len(found), "obs", encode(Frame(observations=to_batch(rows))), at))
+    rows = [
+        Observation(urn(n), name, at, at, value=400.0 + turn, unit="KPA", link="mqtt")
+        for n in numbers
+        for name in attributes
+    ]
+    for start in range(0, len(rows), ROWS):
+        frame = Frame(observations=to_batch(rows[start : start + ROWS]))
+        found.append(Record(seq + len(found), "obs", encode(frame), at))
     return found
 
 
-def updates(context: ContextProjection, numbers: Sequence[int], seconds: float, seed: int) -> Result:
-    """Batches of 5,000 different entities drawn from `numbers`; frames are encoded outside the clock."""
-    chance, spent, cpu, done, seq = random.Random(seed), 0.0, 0.0, 0, context.position()
-    turn = seed * 1_000_000
+def updates(context: ContextProjection, numbers: Sequence[int], seconds: float, attributes: Sequence[str]) -> Result:
+    """Batches of 5,000 observations of entities drawn from `numbers`; frames are encoded outside the clock."""
+    seq = context.position()
+    chance, spent, cpu, done = random.Random(seq), 0.0, 0.0, 0
     while spent < seconds:
-        turn += 1
-        batch = records(chance.sample(numbers, ROWS * FRAMES), turn, seq + 1)
+        entities = chance.sample(numbers, ROWS * FRAMES // len(attributes))
+        batch = records(entities, seq + 1, seq + 1, attributes)
         seq += len(batch)
         began, used = time.perf_counter(), time.process_time()
         context.apply(batch, NOW)
         spent, cpu = spent + time.perf_counter() - began, cpu + time.process_time() - used
-        done += ROWS * FRAMES
+        done += len(entities) * len(attributes)
     return {"updates/s": done / spent, "updates per s of CPU": done / cpu}
 
 
@@ -206,10 +208,13 @@ def main() -> None:
         reads = rate(lambda: store.load([urn(chance.randrange(count))]))
         tell("point read, stored bytes", {"reads/s": reads})
         context = ContextProjection(store)
-        hot = updates(context, range(min(10_000, count)), 6.0, 1)
-        tell("projection, 5,000 a batch, 10,000 busy entities", hot)
-        spread = updates(context, range(count), 15.0, 2)
-        tell(f"projection, 5,000 a batch, spread over {count:,}", spread)
+        one, three = ("pressure",), ("pressure", "flow", "temperature")
+        busy, everyone = range(min(10_000, count)), range(count)
+        tell("projection, batches of 5,000, 10,000 busy entities", updates(context, busy, 6.0, one))
+        tell("the same, three attributes of each", updates(context, busy, 6.0, three))
+        tell(f"projection, spread over {count:,}, three attributes each", updates(context, everyone, 8.0, three))
+        spread = updates(context, everyone, 15.0, one)
+        tell(f"projection, spread over {count:,}, one attribute each", spread)
         tell("type + box 0.02° + attribute after that", boxes(store, 0.02, 300))
         store.close()
         plain = bare(folder, count, 10.0)

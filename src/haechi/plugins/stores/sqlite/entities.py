@@ -145,14 +145,18 @@ class SqliteEntities:
         _insert(db, made)
 
     def _reindex(self, db: sqlite3.Connection, known: _Keys, keys: _Keys, kinds: set[int]) -> None:
-        self._unindex(db, known)
-        _index(db, [("", keys, kinds)])
+        if keys.extent != known.extent or kinds != self._kinds_in(db, known.shape):
+            self._unindex(db, known)
+            _index(db, [("", keys, kinds)])
         sql = "UPDATE entity SET shape = ?, west = ?, south = ?, east = ?, north = ? WHERE number = ?"
         db.execute(sql, (keys.shape, *(keys.extent or _NOWHERE), known.number))
 
+    def _kinds_in(self, db: sqlite3.Connection, shape: int) -> set[int]:
+        body = db.execute("SELECT body FROM shape WHERE id = ?", (shape,)).fetchone()[0]
+        return {self._kinds[name] for name in orjson.loads(body)[0]}
+
     def _unindex(self, db: sqlite3.Connection, known: _Keys) -> None:
-        body = db.execute("SELECT body FROM shape WHERE id = ?", (known.shape,)).fetchone()[0]
-        kinds = [self._kinds[name] for name in orjson.loads(body)[0]]
+        kinds = self._kinds_in(db, known.shape)
         db.executemany("DELETE FROM member WHERE kind = ? AND entity = ?", [(kind, known.number) for kind in kinds])
         if known.extent is not None:
             cell = grid.cell(known.extent)
