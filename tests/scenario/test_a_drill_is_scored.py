@@ -14,10 +14,10 @@ from haechi_testbed.clock import SECOND, format_instant, parse_instant
 
 GIMPO = Path(__file__).parents[2] / "cities" / "gimpo"
 SPEED = 60
-COMES_UP_S = 60  # real seconds the platform has before the scenario begins
+COMES_UP_S = 40  # real seconds the platform has before the scenario begins
 SCENARIO = f"""\
 start = 2026-11-22T09:00:00+09:00
-duration = "16m"
+duration = "14m"
 seed = 7
 speed = {SPEED}
 [[fault]]
@@ -35,7 +35,7 @@ for = "8m"
 [[fault]]
 after = "10m"
 fault = "pump_failure@pump1"
-for = "4m"
+for = "3m"
 """
 
 
