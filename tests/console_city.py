@@ -28,8 +28,10 @@ from haechi.faces.guard import Guard, SecurityHeaders
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.ports import Change
+from haechi.services import commands
 from haechi.services.cities.city import Around, load_city
 from haechi.services.cities.model import City
+from haechi.services.commands import CommandReader
 from haechi.services.users import accounts
 from haechi.services.users.passwords import Passwords
 
@@ -232,6 +234,7 @@ async def build(folder: Path, clock: Any, ui: Path | None = None, **changed: Any
         entities=entities,
         alarms=records,
         incidents=records,
+        commands=CommandReader(SqliteRecords(folder / "commands.db", commands.COLLECTIONS), commands.setpoints(city)),
         history=NoHistory(),
         account=held,
         playbook=lambda id: {"id": id, "name": {"ko": "절차"}, "steps": []},

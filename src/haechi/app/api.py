@@ -34,6 +34,7 @@ from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.ports import Clock
 from haechi.services.cities.model import City, type_of
+from haechi.services.commands import CommandReader, setpoints
 from haechi.services.history.reader import HistoryTail
 from haechi.services.incidents import shown_playbook
 from haechi.services.stream.progress import Commands, Progress
@@ -193,6 +194,7 @@ def _console(core: _Core) -> tuple[ConsoleServices, Feed]:
         entities=core.entities,
         alarms=alarms,
         incidents=Incidents(incident_store, alarm_store, playbooks),
+        commands=CommandReader(parts.command_store(settings, read_only=True), setpoints(city)),
         history=core.history,
         account=Account(settings, city, core.log, health, core.progress),
         playbook=lambda id: shown_playbook(playbooks.get(id)),

@@ -40,6 +40,11 @@ def domain_folders() -> dict[str, Path]:
     return {name: registry.folder("domain", name) for name in registry.names("domain")}
 
 
+def carries_commands(adapter: str) -> str:
+    """How an adapter takes commands to devices (docs/reference/commands.md): "adapter", "bus", or "" for not at all."""
+    return str(registry.manifest("adapter", adapter).get("commands", ""))
+
+
 def link_settings(link: Link, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The adapter's settings of a link, with what the command line changed."""
     return {**link.settings, **overrides.get(link.id, {})}

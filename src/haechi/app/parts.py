@@ -4,18 +4,20 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from haechi import registry
-from haechi.app.city import domain_folders
+from haechi.app.city import carries_commands, domain_folders
 from haechi.app.clock import clock_of
 from haechi.app.settings import RunSettings
+from haechi.core import entity as stored
 from haechi.plugins.stores.iceberg.settings import HistorySettings
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.ports import EntityStore, HistoryFiles, HistoryStore, RecordStore
-from haechi.services import incidents, watch
+from haechi.services import commands, incidents, watch
 from haechi.services.cities import Around
 from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
@@ -36,6 +38,7 @@ def around() -> Around:
         rule_problems=watch.problems,
         playbook_problems=incidents.problems,
         rules=watch.load_rules,
+        carriers=tuple(name for name in registry.names("adapter") if carries_commands(name)),
     )
 
 
@@ -98,6 +101,21 @@ def alarm_store(settings: RunSettings, *, read_only: bool = False) -> RecordStor
 def incident_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:
     """Incidents and which alarms they hold; written by the pipeline alone."""
     return SqliteRecords(settings.folder / "incidents.db", incidents.COLLECTIONS, read_only=read_only)
+
+
+def command_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:
+    """Setpoints and their steps; written by the pipeline alone."""
+    return SqliteRecords(settings.folder / "commands.db", commands.COLLECTIONS, read_only=read_only)
+
+
+def current_value(store: EntityStore) -> Callable[[str, str], Any]:
+    """The value of an attribute of an entity in the live model, None when there is none."""
+
+    def value(entity: str, attribute: str) -> Any:
+        document = store.load([entity]).get(entity)
+        return None if document is None else stored.value(orjson.loads(document), attribute)
+
+    return value
 
 
 def load_playbooks(city: City) -> dict[str, incidents.Playbook]:

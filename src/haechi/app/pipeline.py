@@ -11,6 +11,8 @@ from haechi.app.clock import clock_of
 from haechi.app.parts import (
     account_store,
     alarm_store,
+    command_store,
+    current_value,
     describe,
     entity_store,
     history_store,
@@ -26,6 +28,7 @@ from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.ports import Clock, Log, Projection
 from haechi.services.cities.model import City
 from haechi.services.cities.provision import commands
+from haechi.services.commands import CommandProjection, setpoints, to_log
 from haechi.services.context.projection import ContextProjection
 from haechi.services.history.writer import HistoryWriter
 from haechi.services.incidents import IncidentProjection, linked
@@ -44,12 +47,14 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     await log.open()
     projections = _projections(settings, city)
     await _mend_log(log, max(one.position() for one in projections))
+    stop = await to_log(bus, log)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(Runner(log, bus, clock, projections).run())
             await _provision(city, settings, log, clock)
             ready.set()
     finally:
+        await stop()
         for one in projections:
             one.close()
         await close(client)
@@ -57,7 +62,8 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
 
 def _projections(settings: RunSettings, city: City) -> list[Projection]:
     alarms, incidents = alarm_store(settings), incident_store(settings)
-    described = describe(entity_store(settings, read_only=True), city)
+    entities = entity_store(settings, read_only=True)
+    described, current = describe(entities, city), current_value(entities)
     return [
         ContextProjection(entity_store(settings)),
         HistoryWriter(history_store(settings)),
@@ -66,6 +72,7 @@ def _projections(settings: RunSettings, city: City) -> list[Projection]:
             alarms, load_rules(city), described, linked(incidents), settings.drill.speed if settings.drill else 1.0
         ),
         IncidentProjection(incidents, alarms, load_playbooks(city)),
+        CommandProjection(command_store(settings), setpoints(city), current),
     ]
 
 

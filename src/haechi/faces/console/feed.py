@@ -29,7 +29,7 @@ class Feed:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listens and beats until the end of the block; an error of the beat ends the block."""
-        stops = [await self._bus.listen(f"live.{kind}", self._heard) for kind in ("alarm", "incident")]
+        stops = [await self._bus.listen(f"live.{kind}", self._heard) for kind in ("alarm", "incident", "command")]
         try:
             async with asyncio.TaskGroup() as tasks:
                 beating = tasks.create_task(self._beat())

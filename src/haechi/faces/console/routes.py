@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from haechi.faces.console import account, alarms, incidents, place, session
+from haechi.faces.console import account, alarms, commands, incidents, place, session
 from haechi.faces.console.history import History
 from haechi.faces.console.services import ConsoleServices
 from haechi.faces.console.socket import serve
@@ -30,6 +30,8 @@ READS: tuple[tuple[str, Handler], ...] = (
     ("/api/alarms/{id}", alarms.alarm),
     ("/api/incidents", incidents.incidents),
     ("/api/incidents/{id}", incidents.incident),
+    ("/api/commands", commands.commands),
+    ("/api/commands/{id}", commands.command),
     ("/api/account", account.account),
     ("/api/quarantine", account.quarantine),
     ("/api/texts/{lang}", place.texts),
@@ -43,6 +45,7 @@ WRITES: tuple[tuple[str, Handler], ...] = (
     ("/api/alarms/{id}/unshelve", alarms.unshelve),
     ("/api/incidents", incidents.open_incident),
     ("/api/incidents/{id}/{step}", incidents.step),
+    ("/api/commands", commands.request),
     ("/api/quarantine/replay", account.replay),
 )
 

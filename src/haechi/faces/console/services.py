@@ -41,6 +41,19 @@ class IncidentReader(Protocol):
         """One incident."""
 
 
+class CommandReader(Protocol):
+    """What services.commands knows; instants are RFC 3339 already."""
+
+    def commands(self, entity: str | None, limit: int) -> Sequence[Document]:
+        """Commands to one entity (None: any), newest first."""
+
+    def command(self, id: str) -> Document:
+        """One command; `NotFound`."""
+
+    def setpoints(self, entity: str) -> Sequence[Document]:
+        """What of an entity may be written."""
+
+
 class AccountReader(Protocol):
     """What ingest knows and can bring back."""
 
@@ -65,6 +78,7 @@ class ConsoleServices:
     entities: EntityStore
     alarms: AlarmReader
     incidents: IncidentReader
+    commands: CommandReader
     history: HistoryReader
     account: AccountReader
     playbook: Callable[[str], Document | None]  # *Playbook* by id

@@ -67,7 +67,8 @@ def _city(path: Path, table: Table, around: Around, report: Report) -> City:
                     "rename one",
                 )
             types[name] = one
-    links = read_links(path / "links", types, Ways(around.adapters, around.codecs, around.settings_fault), report)
+    ways = Ways(around.adapters, around.codecs, around.settings_fault, around.carriers)
+    links = read_links(path / "links", types, ways, report)
     found = read_facilities(path / "facilities", types, header["frame"], report)
     devices = read_devices(
         path / "devices.csv", links, {urn: str(one[1].get("type")) for urn, one in found.items()}, report

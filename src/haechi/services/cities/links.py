@@ -9,7 +9,7 @@ from typing import Any
 
 from haechi.core.errors import InvalidData
 from haechi.core.units import factor_offset
-from haechi.services.cities.model import Device, FieldMap, Link, TypeDef
+from haechi.services.cities.model import COMMAND_TOPIC, TIMEOUT_S, Device, FieldMap, Link, TypeDef
 from haechi.services.cities.problems import Report
 from haechi.services.cities.toml import Table, read_toml
 
@@ -24,6 +24,7 @@ class Ways:
     adapters: Collection[str] | None = None
     codecs: Collection[str] | None = None
     settings_fault: Callable[[str, str, Mapping[str, Any]], str] | None = None
+    carriers: Collection[str] | None = None  # adapters that carry commands to devices
 
 
 def read_links(folder: Path, types: Mapping[str, TypeDef], ways: Ways, report: Report) -> dict[str, Link]:
@@ -41,12 +42,17 @@ def _link(name: str, table: Table, types: Mapping[str, TypeDef], ways: Ways) -> 
     adapter, settings = _plug_in(table, ("adapter", "settings"), ways.adapters, ways)
     codec, codec_settings = _plug_in(table, ("codec", "codec_settings"), ways.codecs, ways)
     unmapped = table.choice("unmapped", ("quarantine", "ignore"), "quarantine")
+    topic = table.text("command_topic", COMMAND_TOPIC)
     maps = tuple(_map(one, types) for one in table.tables("map"))
     if not maps:
         table.wrong("map", f"link {name!r} maps no field", "add a [[map]] with field and attribute")
     _twice(table, maps)
+    if ways.carriers is not None and adapter not in ways.carriers and any(one.writable for one in maps):
+        table.wrong("map", f"adapter {adapter!r} carries no commands", f"remove writable or use {_some(ways.carriers)}")
+    if "{device}" not in topic.split("/"):
+        table.wrong("command_topic", f"{topic!r} has no level {{device}}", "add it: every device has its own topic")
     table.done()
-    return Link(name, adapter, codec, unmapped or "quarantine", settings, codec_settings, maps)
+    return Link(name, adapter, codec, unmapped or "quarantine", settings, codec_settings, maps, topic)
 
 
 def _plug_in(
@@ -69,6 +75,7 @@ def _plug_in(
 def _map(table: Table, types: Mapping[str, TypeDef]) -> FieldMap:
     field, attribute = table.text("field"), table.text("attribute")
     unit, wanted = table.text("unit", None), table.words("types", [])
+    setpoint = _setpoint(table)
     table.done()
     for one in wanted:
         if one not in types:
@@ -81,7 +88,22 @@ def _map(table: Table, types: Mapping[str, TypeDef]) -> FieldMap:
         )
     for target in targets if unit else ():
         _unit(table, unit, target, str(attribute))
-    return FieldMap(field or "", attribute or "", unit, frozenset(wanted))
+    return FieldMap(field or "", attribute or "", unit, frozenset(wanted), *setpoint)
+
+
+def _setpoint(table: Table) -> tuple[bool, float | None, float, bool]:
+    """writable, tolerance, timeout_s, undo."""
+    writable, tolerance = table.flag("writable"), table.number("tolerance", None)
+    timeout_s, undo = table.number("timeout_s", TIMEOUT_S), table.flag("undo")
+    if not writable:
+        for key in ("tolerance", "timeout_s", "undo"):
+            if key in table.values:
+                table.wrong(key, f"{key} is for setpoints", "add writable = true or remove it")
+    if tolerance is not None and tolerance < 0:
+        table.wrong("tolerance", f"tolerance is {tolerance}", "write a number in the attribute's unit, 0 or more")
+    if not 1 <= timeout_s <= 3600:
+        table.wrong("timeout_s", f"timeout_s is {timeout_s}", "write 1 to 3600 seconds")
+    return bool(writable), tolerance, float(timeout_s), bool(undo)
 
 
 def _unit(table: Table, unit: str, target: TypeDef, attribute: str) -> None:

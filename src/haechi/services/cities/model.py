@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 Names = Mapping[str, str]  # language -> text, always ko, zh and en
+COMMAND_TOPIC = "city/{device}/commands/{field}"
+TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,20 @@ class MapLayer:
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """What a field of a payload means. An empty `types` means every type that has the attribute."""
+    """What a field of a payload means. An empty `types` means every type that has the attribute.
+
+    A writable one takes setpoints: verified when a value within `tolerance` (in the attribute's unit; None: equal)
+    comes back before `timeout_s`; if not, and `undo` says so, the value before is written back.
+    """
 
     field: str
     attribute: str
     unit: str | None
     types: frozenset[str]
+    writable: bool = False
+    tolerance: float | None = None
+    timeout_s: float = TIMEOUT_S
+    undo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,7 @@ class Link:
     settings: Mapping[str, Any]
     codec_settings: Mapping[str, Any]
     maps: tuple[FieldMap, ...]
+    command_topic: str = COMMAND_TOPIC  # where MQTT devices hear their setpoints
 
 
 @dataclass(frozen=True, slots=True)
