@@ -45,6 +45,11 @@ def carries_commands(adapter: str) -> str:
     return str(registry.manifest("adapter", adapter).get("commands", ""))
 
 
+def listens(adapter: str) -> bool:
+    """Whether an adapter opens the port of its link; a poller connects to devices that have it."""
+    return registry.manifest("adapter", adapter).get("role", "listener") == "listener"
+
+
 def link_settings(link: Link, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The adapter's settings of a link, with what the command line changed."""
     return {**link.settings, **overrides.get(link.id, {})}

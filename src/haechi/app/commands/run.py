@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from haechi.app import settings as run_settings
-from haechi.app.city import check_overrides, link_settings
+from haechi.app.city import check_overrides, link_settings, listens
 from haechi.app.events import configure
 from haechi.app.parts import load_city, user_accounts
 from haechi.app.roles import run_role
@@ -63,7 +63,7 @@ def make_settings(arguments: argparse.Namespace, city: City) -> RunSettings:
     require_free(host, int(port), "--http")
     for link in city.links.values():
         settings = link_settings(link, overrides)
-        if "port" in settings:
+        if "port" in settings and listens(link.adapter):
             require_free(str(settings.get("host", "127.0.0.1")), int(settings["port"]), f"--set {link.id}.port=…")
     data: Path = arguments.data.resolve()
     if (other := running_supervisor(data)) is not None:
