@@ -1,4 +1,4 @@
-"""What `score` asks of a platform, against a small server written here; and the testbed's independence of the platform."""
+"""What `score` asks of a platform, against a small server written here; and that the testbed imports nothing of it."""
 
 import ast
 import json
