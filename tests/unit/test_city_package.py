@@ -1,7 +1,10 @@
 """A city package is read whole; whatever is wrong in it is named with file, line and what to do, and it never loads."""
 
+import random
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,6 +146,8 @@ MISTAKES = [
     ("city.toml", "east = 127.0", "east = 126.0", 8, "the frame is empty"),
     ("city.toml", "srid = 4326", "srid = 5186", 8, "another reference system"),
     ("city.toml", "[126.7, 37.6]", "[37.6, 126.7]", 9, "lies outside the frame"),
+    ("city.toml", "zoom = 12", "zoom = nan", 10, "zoom is nan"),
+    ("city.toml", "[126.7, 37.6]", "[126.7, inf]", 9, "centre is"),
     ("city.toml", "zoom = 12", "zoom = 12\nzooom = 3", 11, "zooom is no setting here"),
     ("city.toml", 'role = "road"', 'role = "street"', 15, "map.0.role is 'street'"),
     ("city.toml", "map/roads.geojson", "map/nowhere.geojson", 14, "there is no file 'nowhere.geojson'"),
@@ -251,4 +256,47 @@ def test_no_folder_at_all_is_one_clear_mistake(tmp_path: Path, around: Around) -
 def test_how_lines_end_and_comments_do_not_matter(city: Path, around: Around, spoil: Callable[[str], str]) -> None:
     for name in ("city.toml", "links/water.toml"):
         (city / name).write_bytes(spoil(FILES[name]).encode())
+    assert check(city, around) == []
+
+
+ODD = [
+    "1",
+    "true",
+    '"x"',
+    "[]",
+    "{}",
+    "[[1,2],[3]]",
+    "null",
+    "-1e400",
+    '""',
+    '[1,"a"]',
+    '{"a":1}',
+    "1979-05-27",
+    "nan",
+    "[{}]",
+]
+
+
+def _spoiled(text: str, rng: random.Random) -> str:
+    at = rng.randrange(len(text))
+    way = rng.randrange(3)
+    if way == 0:
+        return text[:at] + text[at + rng.randrange(1, 9) :]
+    if way == 1:
+        return text[:at] + rng.choice('{}[]",=\n\\:#\x00é') + text[at:]
+    found = rng.choice(list(re.finditer(r'"[^"]*"|\[[^\[\]]*\]|\{[^{}]*\}|-?\d[\d.]*|true', text)))
+    return text[: found.start()] + rng.choice(ODD) + text[found.end() :]
+
+
+def test_whatever_is_in_the_files_the_check_answers(city: Path, around: Around) -> None:
+    plain = replace(around, rule_problems=None, playbook_problems=None, rules=None)
+    rng = random.Random(26)
+    for _ in range(200):
+        file = rng.choice([name for name in FILES if name != "rules/own.toml"])
+        (city / file).write_text(_spoiled(FILES[file], rng), "utf-8")
+        for one in check(city, plain):
+            assert one.what
+            assert one.mend
+            assert str(one).count(":") >= 2
+        (city / file).write_text(FILES[file], "utf-8")
     assert check(city, around) == []

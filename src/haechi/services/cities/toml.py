@@ -1,5 +1,6 @@
 """Reads TOML strictly: each wrong, missing or unknown key is a problem with its line. Used by the readers beside it."""
 
+import math
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
@@ -55,6 +56,10 @@ def _table_path(name: str, array: bool, counts: dict[str, int]) -> str:
     return ".".join(resolved)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 class Table:
     """One TOML table being read; `done()` reports the keys nobody asked for."""
 
@@ -101,8 +106,12 @@ class Table:
         return found
 
     def number(self, key: str, default: Any = ...) -> Any:
-        """An integer or float."""
-        return self.value(key, (int, float), default, "a number")
+        """An integer or a finite float."""
+        found = self.value(key, (int, float), default, "a number")
+        if isinstance(found, float) and not math.isfinite(found):
+            self.wrong(key, f"{self._name(key)} is {found}", "write a finite number")
+            return None if default is ... else default
+        return found
 
     def flag(self, key: str, default: Any = False) -> Any:
         """true or false."""
@@ -137,7 +146,7 @@ class Table:
         found = self.value(key, list, default, f"a list of {count} numbers")
         if not found:
             return None
-        if len(found) != count or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in found):
+        if len(found) != count or not all(_is_number(one) for one in found):
             self.wrong(key, f"{self._name(key)} is {found!r}", f"write a list of {count} numbers")
             return None
         return tuple(float(one) for one in found)
