@@ -68,7 +68,7 @@ async def platform() -> AsyncIterator[Platform]:
 
 
 def device(platform: Platform, manner: Manner, seed: int = 1) -> Hj212Device:
-    made = Hj212Device("M1", "pw", "127.0.0.1", platform.port, FileClock(), random.Random(seed))  # noqa: S311 (a simulation)
+    made = Hj212Device("M1", "pw", "127.0.0.1", platform.port, FileClock(), random.Random(seed))
     made.manner = manner
     return made
 
