@@ -16,7 +16,7 @@ run:
 
 test: check
 	cd console && npm run --silent check && npm test --silent
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: setup $(VENV)/.dev
 	$(BIN)/ruff check .
