@@ -139,8 +139,10 @@ async def plc(
 
 
 @contextlib.asynccontextmanager
-async def polling(intake: Kept, bus: Ears, settings: Mapping[str, Any]) -> AsyncIterator[ModbusAdapter]:
-    context = AdapterContext("plant", intake, Nobody(), bus, StandingClock(), "")
+async def polling(
+    intake: Kept, bus: Ears, settings: Mapping[str, Any], clock: StandingClock | None = None
+) -> AsyncIterator[ModbusAdapter]:
+    context = AdapterContext("plant", intake, Nobody(), bus, clock or StandingClock(), "")
     adapter = create({"device": [{"id": "PLC-1"}], "register": MAP, **QUICK, **settings}, context)
     await adapter.start()
     try:
@@ -276,6 +278,22 @@ async def test_a_log_that_is_away_holds_one_poll_and_loses_none_of_what_was_read
         await until(lambda: len(intake.polls()) >= polls + 2)
 
 
+async def test_a_bug_met_while_storing_costs_that_poll_and_is_counted(intake: Kept, bus: Ears) -> None:
+    async with plc() as (_, port), polling(intake, bus, {"port": port}) as adapter:
+        await until(lambda: len(intake.polls()) >= 2)
+        accept = intake.accept
+
+        async def broken(messages: Sequence[Message]) -> Receipt:
+            intake.accept = accept  # type: ignore[method-assign]
+            raise ZeroDivisionError
+
+        intake.accept = broken  # type: ignore[method-assign]
+        seen = len(intake.polls())
+        await until(lambda: len(intake.polls()) >= seen + 2)
+        assert intake.rejected == {"not_stored": 1}
+        assert adapter.health()["bugs"] == 1
+
+
 async def test_what_all_devices_answer_within_a_moment_is_one_batch(intake: Kept, bus: Ears) -> None:
     devices = [{"id": f"PLC-{n}"} for n in range(1, 21)]
     settings = {"device": devices, "register": MAP[:1], "period_s": 0.3, "gather_ms": 50.0, "presence": False}
@@ -365,6 +383,25 @@ async def test_a_plc_that_refuses_a_write_is_quoted_and_one_that_is_away_is_not_
     async with polling(intake, bus, {"port": free_port()}):
         done = await carried_out(bus, command("target", 5))
         assert not done["ok"] and "not connected" in done["detail"] and not done.get("unsure")
+
+
+async def test_a_command_that_waited_for_a_slow_poll_until_its_time_was_over_is_not_written(
+    intake: Kept, bus: Ears
+) -> None:
+    async def slow(*_: Any) -> ExcCodes | None:
+        await asyncio.sleep(0.3)
+        return None
+
+    clock = StandingClock()
+    async with plc(device(action=slow)) as (_, port), polling(intake, bus, {"port": port}, clock) as adapter:
+        await until(intake.polls)
+        await asyncio.sleep(0.1)  # in the middle of a poll
+        assert bus.heard is not None
+        await bus.heard("command.plant", command("target", 5))
+        clock.advance(1)
+        done = await until(lambda: bus.done and bus.done[0])
+        assert "too late" in done["detail"]
+        assert adapter.health()["writes"] == 0
 
 
 async def test_a_write_without_an_answer_is_called_unsure(intake: Kept, bus: Ears) -> None:

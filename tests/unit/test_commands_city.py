@@ -18,7 +18,10 @@ SENSOR = "urn:ngsi-ld:WaterPressureSensor:tiny:P-1"
 def city(folder: Path, link: str, added: str, top: str = "") -> City:
     path = Path(shutil.copytree(TINY, folder / "tiny"))
     file = path / "links" / f"{link}.toml"
-    file.write_text(top + file.read_text() + added)
+    text = file.read_text().replace(
+        "port = 1883", 'port = 1883\nsubscribe = ["x/{device}", "city/{device}/commands/+"]'
+    )
+    file.write_text(top + text + added)
     return load_city(path, around())
 
 
@@ -46,6 +49,7 @@ def test_nothing_is_writable_unless_the_city_says_so(tmp_path: Path) -> None:
         ("mqtt", "writable = true\ntimeout_s = 0\n", "", "timeout_s is 0"),
         ("mqtt", 'writable = "yes"\n', "", "writable is 'yes'"),
         ("mqtt", "writable = true\n", 'command_topic = "all"\n', "has no level {device}"),
+        ("mqtt", "writable = true\n", 'command_topic = "other/{device}"\n', "devices may not hear 'other/{device}'"),
         ("push", "writable = true\n", "", "adapter 'http_push' carries no commands"),
     ],
 )

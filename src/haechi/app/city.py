@@ -47,7 +47,7 @@ def carries_commands(adapter: str) -> str:
 
 def listens(adapter: str) -> bool:
     """Whether an adapter opens the port of its link; a poller connects to devices that have it."""
-    return registry.manifest("adapter", adapter).get("role", "listener") == "listener"
+    return str(registry.manifest("adapter", adapter).get("role", "listener")) == "listener"
 
 
 def link_settings(link: Link, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from haechi.core.errors import Unavailable
 from haechi.ports import Log
 from haechi.services.stream.progress import Progress
 
-EXPECTED = ("context", "watch", "incidents", "account", "history")
+EXPECTED = ("context", "watch", "incidents", "account", "history", "commands")
 FAR_BEHIND = 1_000  # messages
 STALE_S = 30.0
 

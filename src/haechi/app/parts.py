@@ -38,7 +38,7 @@ def around() -> Around:
         rule_problems=watch.problems,
         playbook_problems=incidents.problems,
         rules=watch.load_rules,
-        carriers=tuple(name for name in registry.names("adapter") if carries_commands(name)),
+        carriers={name: how for name in registry.names("adapter") if (how := carries_commands(name))},
     )
 
 

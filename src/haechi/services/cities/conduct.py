@@ -47,7 +47,7 @@ class Around:
     rule_problems: Checker | None = None
     playbook_problems: Callable[[Path], Sequence[ProblemLike]] | None = None
     rules: Callable[[Path, str], Sequence[RuleLike]] | None = None
-    carriers: Collection[str] | None = None  # adapters that carry commands to devices
+    carriers: Mapping[str, str] | None = None  # adapters that carry commands, and how: "adapter" or "bus"
 
 
 Folder = tuple[Path, str]

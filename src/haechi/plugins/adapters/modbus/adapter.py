@@ -128,6 +128,11 @@ class ModbusAdapter:
                 _events.warning("log_away", link=self._context.link, messages=len(messages), error=str(error))
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, RETRY_S_MAX)
+            except Exception as error:  # a bug in ingest must not stop the link: these values are counted as lost
+                self._counts["bugs"] += 1
+                self._skip("not_stored", len(messages))
+                _events.exception("batch_not_stored", link=self._context.link, error=str(error))
+                return
             else:
                 self._counts["refused"] += len(receipt.refused)
                 return
@@ -154,10 +159,9 @@ class ModbusAdapter:
         poller = self._pollers.get(str(command["device"]))
         if poller is None:
             return {"ok": False, "detail": f"link {self._context.link} has no device {command['device']!r}"}
-        if self._now() > command["expires_at"]:
-            return {"ok": False, "detail": "it came too late; nothing was sent"}
+        wanted = command["channel"], command["field"], command["value"], command["expires_at"]
         try:
-            held, at = await poller.write(command["channel"], command["field"], command["value"])
+            held, at = await poller.write(*wanted)
         except Unavailable as error:
             return {"ok": False, "unsure": True, "detail": str(error)}
         except HaechiError as error:

@@ -17,7 +17,7 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
-from haechi.core.errors import InvalidData, NotFound, Refused, Unavailable
+from haechi.core.errors import Conflict, InvalidData, NotFound, Refused, Unavailable
 from haechi.plugins.adapters.modbus.registers import Span, Value, decode, encode, spans
 from haechi.plugins.adapters.modbus.settings import DeviceSettings, ModbusSettings, Register
 
@@ -66,9 +66,12 @@ class Poller:
                 try:
                     await self._connect()
                     await self._poll_for_ever()
-                except Unavailable as error:
+                except Exception as error:  # a bug met with one device must not leave it unpolled for ever
                     self._client.close()
-                    if self.online or self._told[0] is None:
+                    if not isinstance(error, Unavailable):
+                        self._counts["bugs"] += 1
+                        _events.exception("poll_failed", device=self.device.id)
+                    elif self.online or self._told[0] is None:
                         _events.warning("device_away", device=self.device.id, error=str(error), retry_s=wait_s)
                     wait_s = self._settings.reconnect_s if self.online else wait_s
                     self.online = False
@@ -158,6 +161,7 @@ class Poller:
         except ModbusException as error:
             self._counts["no_answer"] += 1
             self._client.close()
+            self._due_now.set()  # after a write: the next poll connects again, now
             raise Unavailable(f"{self.device.id}: no answer within {self._settings.timeout_s:g} s ({error})") from error
 
     async def _tell(self, online: bool, fault: str) -> None:
@@ -174,11 +178,11 @@ class Poller:
 
     # --- writing ---
 
-    async def write(self, channel: str, field: str, value: object) -> tuple[Value, int]:
+    async def write(self, channel: str, field: str, value: object, expires_at: int) -> tuple[Value, int]:
         """Writes, reads back; returns what the device then holds and when it was sent. The next poll follows at once.
 
-        `NotFound`, `InvalidData`: never sent. `Refused`: the device answered with an exception. `Unavailable`: no
-        answer, nobody knows whether it was written.
+        `NotFound`, `InvalidData`, `Conflict` (too late): never sent. `Refused`: the device answered with an exception.
+        `Unavailable`: no answer, nobody knows whether it was written.
         """
         register = self._writable(channel, field)
         content = encode(register, value)
@@ -186,6 +190,8 @@ class Poller:
             raise NotFound(f"{self.device.id} is not connected; nothing was sent. Ask again when it is online")
         async with self._busy:
             at = self._out.now()
+            if at > expires_at:  # it may have waited for a slow poll
+                raise Conflict("it came too late; nothing was sent")
             _accepted(await self._ask(self._writing(register, content)), f"{field} = {value}")
             self._counts["writes"] += 1
             span = spans([register], ())[0]
