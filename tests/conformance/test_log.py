@@ -1,6 +1,9 @@
 """The log port against a real nats-server: order, positions, restarts and repeats."""
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog
 from haechi.plugins.stores.nats.server import NatsServer
@@ -62,3 +65,55 @@ async def test_notices_reach_those_who_listen(bus: NatsBus) -> None:
     await asyncio.wait_for(arrived.wait(), 5)
     await stop()
     assert heard == [("applied.context", b"7")]
+
+
+async def test_a_record_lost_on_the_way_is_read_again(log: NatsLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(9):
+        await log.append("obs", str(i).encode(), f"id{i}")
+    subscribe, lost = log._stream.pull_subscribe, [4]
+
+    async def with_a_loss(*given: Any, **named: Any) -> Any:
+        subscription = await subscribe(*given, **named)
+        fetch = subscription.fetch
+
+        async def careless(batch: int, timeout: float) -> list[Any]:  # noqa: ASYNC109 - the client's own name
+            messages = await fetch(batch, timeout)
+            if lost:
+                messages.pop(lost.pop())
+            return messages
+
+        subscription.fetch = careless
+        return subscription
+
+    monkeypatch.setattr(log._stream, "pull_subscribe", with_a_loss)
+    assert [one.seq for one in await take(log, 9)] == list(range(1, 10))
+    assert not lost
+
+
+async def test_a_reader_goes_on_behind_records_that_are_not_on_the_log_any_more(log: NatsLog) -> None:
+    for i in range(6):
+        await log.append("obs", b"", f"id{i}")
+    for seq in (1, 2, 4):
+        await log._stream.delete_msg("CITY", seq)
+    assert [one.seq for one in await take(log, 3)] == [3, 5, 6]
+
+
+async def test_a_notice_that_breaks_its_listener_is_told_and_does_not_end_it(
+    bus: NatsBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[bytes] = []
+    arrived = asyncio.Event()
+
+    async def hear(subject: str, payload: bytes) -> None:
+        if payload == b"bad":
+            raise KeyError(payload)
+        heard.append(payload)
+        arrived.set()
+
+    stop = await bus.listen("applied.*", hear)
+    await bus.publish("applied.context", b"bad")
+    await bus.publish("applied.context", b"good")
+    await asyncio.wait_for(arrived.wait(), 5)
+    await stop()
+    assert heard == [b"good"]
+    assert "notice_not_obeyed" in capsys.readouterr().out

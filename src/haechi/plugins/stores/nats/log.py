@@ -32,6 +32,8 @@ from haechi.ports import Record
 STREAM = "CITY"
 PREFIX = "log."
 BATCH = 256  # records a read hands over at most
+FIRST_BATCH = 16  # before the size of the records is known
+READ_BYTES = 32 * 1024 * 1024  # asked for at once: more than its queue holds, and the server drops the connection
 APPEND_TRIES = 5
 
 _events = structlog.get_logger("log")
@@ -109,7 +111,7 @@ class NatsLog:
     async def _create(self, config: StreamConfig) -> None:
         try:
             await self._stream.add_stream(config)
-        except JetStreamError as error:
+        except (nats.errors.Error, JetStreamError, OSError) as error:
             raise Unavailable(f"JetStream refuses the stream {STREAM}: {error}") from error
 
     async def append(self, subject: str, payload: bytes, dedupe_id: str) -> int:
@@ -135,11 +137,22 @@ class NatsLog:
                     wanted = [one for one in records if one.subject in subjects]
                     if wanted:
                         yield wanted
+                position = await self._past_hole(position)
             except (nats.errors.Error, JetStreamError, OSError) as error:
                 _events.debug("log_read_again", position=position, error=str(error))
                 await asyncio.sleep(0.2)
 
+    async def _past_hole(self, position: int) -> int:
+        """The position itself, or the last one before the next message when those between are not on the log."""
+        found = await self._stream.get_msg(STREAM, seq=position + 1, subject=PREFIX + ">", next=True)
+        assert found.seq is not None
+        if found.seq > position + 1:
+            cause = "older than the log keeps, or deleted from it"
+            _events.error("log_misses_messages", first=position + 1, last=found.seq - 1, cause=cause)
+        return found.seq - 1
+
     async def _follow(self, after: int) -> AsyncIterator[list[Record]]:
+        """Records in unbroken order; ends when one was lost on the way: the server tells nobody twice."""
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=after + 1,
@@ -148,14 +161,22 @@ class NatsLog:
             mem_storage=True,
         )
         subscription = await self._stream.pull_subscribe(PREFIX + ">", stream=STREAM, config=config)
+        batch = FIRST_BATCH
         try:
             while True:
                 try:
-                    messages = await subscription.fetch(BATCH, timeout=5)
+                    messages = await subscription.fetch(batch, timeout=5)
                 except nats.errors.TimeoutError:
                     await subscription.consumer_info()  # raises when the consumer is gone (server restarted)
                     continue
-                yield [_record(one) for one in messages]
+                records = [_record(one) for one in messages]
+                if whole := unbroken(records, after):
+                    after = whole[-1].seq
+                    yield whole
+                if len(whole) < len(records):
+                    _events.warning("log_read_gap", position=after, came=records[len(whole)].seq)
+                    return
+                batch = _next_batch(records)
         finally:
             if self._client.is_connected:
                 await subscription.unsubscribe()
@@ -168,6 +189,17 @@ class NatsLog:
         except (nats.errors.Error, JetStreamError, OSError) as error:
             raise Unavailable(f"the log does not answer: {error}") from error
         return state.last_seq
+
+
+def unbroken(records: list[Record], after: int) -> list[Record]:
+    """The records that follow `after` without one missing between."""
+    return [one for seq, one in enumerate(records, after + 1) if one.seq == seq]
+
+
+def _next_batch(records: Sequence[Record]) -> int:
+    """How many records like these one fetch may bring."""
+    size = sum(len(one.payload) for one in records) + 1
+    return max(1, min(BATCH, READ_BYTES * len(records) // size))
 
 
 def _record(message: Msg) -> Record:
@@ -191,7 +223,12 @@ class NatsBus:
         self, pattern: str, heard: Callable[[str, bytes], Awaitable[None]]
     ) -> Callable[[], Awaitable[None]]:
         async def forward(message: Msg) -> None:
-            await heard(message.subject, message.data)
+            try:
+                await heard(message.subject, message.data)
+            except Unavailable as error:
+                _events.warning("notice_not_obeyed", subject=message.subject, error=str(error))
+            except Exception:  # the client would keep it to itself
+                _events.exception("notice_not_obeyed", subject=message.subject)
 
         subscription = await self._client.subscribe(pattern, cb=forward)
         return subscription.unsubscribe

@@ -17,6 +17,7 @@ from haechi.core.errors import InvalidSettings, Unavailable
 # What survives power loss: "disk" syncs each append before it is confirmed, "os" once a second.
 SYNC = {"disk": "always", "os": "1s"}
 MAX_PAYLOAD = 32 * 1024 * 1024  # a quarantined body of a push may be large; frames are some megabytes at most
+START_S = 300.0  # a killed server reads its whole stream again before it listens: minutes at twenty gigabytes
 _CONFIG = """\
 listen: "127.0.0.1:{port}"
 server_name: "haechi"
@@ -76,7 +77,7 @@ class NatsServer:
         self._process = await asyncio.create_subprocess_exec(
             binary(), "-c", str(config), "-l", str(log), preexec_fn=die_with_parent(), start_new_session=True
         )
-        for _ in range(200):
+        for _ in range(int(START_S / 0.05)):
             if self._process.returncode is not None:
                 raise Unavailable(f"nats-server stopped at once; its last words are in {log}")
             if await self._answers():
