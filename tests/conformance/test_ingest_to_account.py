@@ -2,6 +2,7 @@
 mended."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,3 +176,39 @@ async def test_the_runner_goes_on_after_a_failure_and_keeps_projections_in_order
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert first.seqs == second.seqs == list(range(1, 22))
+
+
+class Slow(Recorder):
+    """Takes its time to apply, while a tick fails."""
+
+    def __init__(self) -> None:
+        super().__init__("slow")
+        self.ticked = False
+
+    def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        time.sleep(0.6)
+        return super().apply(records, now)
+
+    def tick(self, now: datetime) -> Sequence[Notice]:
+        if not self.ticked:
+            self.ticked = True
+            time.sleep(0.5)  # meanwhile the next records wait for this thread
+            raise Unavailable("the disk is full")
+        return ()
+
+
+async def test_records_under_way_when_a_tick_fails_are_not_passed_again(
+    log: NatsLog, bus: NatsBus, clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("haechi.services.stream.runner.TICK_S", 0.1)
+    monkeypatch.setattr("haechi.services.stream.runner.RETRY_S", 0.0)
+    slow, progress = Slow(), Progress(bus)
+    await progress.start()
+    running = asyncio.create_task(Runner(log, bus, clock, [slow]).run())  # type: ignore[arg-type]
+    await asyncio.sleep(0.3)
+    for number in range(3):
+        await log.append("obs", b"", f"o{number}")
+    await progress.wait(("slow",), 3)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert slow.seqs == [1, 2, 3]

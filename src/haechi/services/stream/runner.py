@@ -58,7 +58,7 @@ class Runner:
                     await asyncio.sleep(RETRY_S)
 
     async def _feed(self, projection: Projection, worker: "_Worker") -> None:
-        position = projection.position()
+        position = await worker.position()
         await self._advance(projection.name, position)
         records = self._log.read(position, ALL)
         following = asyncio.create_task(self._follow(projection, worker, records))
@@ -106,10 +106,14 @@ def _applied(name: str, seq: int) -> Notice:
 
 
 class _Worker:
-    """Calls one projection from one thread, so that `apply` and `tick` never overlap."""
+    """Calls one projection from one thread, so that `apply` and `tick` never overlap, and `position` is asked only
+    when an `apply` that was given up half-way has ended: its records must not be passed again."""
 
     def __init__(self, projection: Projection, thread: ThreadPoolExecutor) -> None:
         self._projection, self._thread = projection, thread
+
+    async def position(self) -> int:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._projection.position)
 
     async def apply(self, records: Sequence[Record], clock: Clock) -> Sequence[Notice]:
         return await asyncio.get_running_loop().run_in_executor(
