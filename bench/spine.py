@@ -22,9 +22,8 @@ def main() -> None:
         print(
             f"{DEVICES} connections, {DEVICES * EACH:,} messages of one observation, QoS 1, generator on the same cores"
         )
-        print(
-            f"{'durability':<12}{'acknowledged/s':>16}{'applied by all/s':>18}{'applied : acknowledged':>24}{'history holds':>15}"
-        )
+        head = f"{'durability':<12}{'acknowledged/s':>16}{'applied by all/s':>18}{'applied : acknowledged':>24}"
+        print(f"{head}{'history holds':>15}")
         for durability in ("disk", "os"):
             with Platform(city, Path(folder) / durability, ["--durability", durability]) as platform:
                 acknowledged, applied, held = measure(platform)
