@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from haechi.core.errors import Unavailable
+from haechi.core.errors import NotFound, Unavailable
 from haechi.core.frame import decode
 from haechi.core.message import Message
 from haechi.plugins.codecs.json import create as json_codec
@@ -22,7 +22,7 @@ from haechi.services.ingest.account import AccountProjection, Balance, balances
 from haechi.services.ingest.intake import GroupIntake
 from haechi.services.ingest.mapping import Mapper
 from haechi.services.ingest.plan import Attribute, FieldRule, LinkPlan
-from haechi.services.ingest.replay import held, replay
+from haechi.services.ingest.replay import chosen, held, replay, replay_all
 from haechi.services.stream.progress import Progress
 from haechi.services.stream.runner import Runner
 
@@ -98,6 +98,43 @@ async def test_quarantine_comes_back_once_when_the_mapping_is_mended(log: NatsLo
     (balance,) = balances(store)
     assert (balance.stored, balance.in_quarantine, balance.replayed, balance.missing) == (2, 1, 1, 0)
     assert [one["reason"] for one in held(store)] == ["malformed"]
+
+
+async def test_of_samples_that_share_a_field_only_those_in_quarantine_come_back(
+    log: NatsLog, store: SqliteRecords
+) -> None:
+    intake, projection = GroupIntake(log, mappers("flow")), AccountProjection(store)
+    await intake.start()
+    receipt = await intake.accept([message(b'[{"flow": 1}, {"flow": "?"}, {"flow": 3}]')])
+    await intake.stop()
+    assert (receipt.stored, receipt.quarantined) == (2, 1)
+    await project(log, projection)
+    rules = (FieldRule("flow", "flow"),)
+    attributes = {("WaterFlowMeter", "flow"): Attribute(None, "json")}
+    plan = LinkPlan("water", json_codec({}), rules, {("GW-01", ""): SENSOR}, {SENSOR: "WaterFlowMeter"}, attributes)
+    again = await replay_all(log, {"water": Mapper(plan)}, chosen(store, None, "water"))
+    assert (again.replayed, again.still_quarantined) == (1, 0)
+    await project(log, projection)
+    assert balances(store) == [Balance("water", 3, 3, 0, 1, {}, 0)]
+
+
+async def test_a_replay_that_is_on_the_log_twice_is_counted_once(log: NatsLog, store: SqliteRecords) -> None:
+    intake, projection = GroupIntake(log, mappers("flow")), AccountProjection(store)
+    await intake.start()
+    await intake.accept([message(b'{"flow": 1, "level": 2}')])
+    await intake.stop()
+    await project(log, projection)
+    await replay_all(log, mappers("flow", "level"), chosen(store, None, None))
+    async for records in log.read(1, projection.subjects):
+        await log.append("obs", records[0].payload, "asked for again, long after")
+        break
+    await project(log, projection)
+    assert balances(store) == [Balance("water", 2, 2, 0, 1, {}, 0)]
+
+
+async def test_a_replay_of_a_message_that_never_was_is_refused(store: SqliteRecords) -> None:
+    with pytest.raises(NotFound, match="q7"):
+        next(chosen(store, ["q7"], None))
 
 
 async def test_the_account_does_not_balance_when_rows_are_missing(store: SqliteRecords, log: NatsLog) -> None:

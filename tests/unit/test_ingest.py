@@ -101,6 +101,7 @@ def test_good_samples_of_a_message_are_stored_while_its_bad_ones_are_kept() -> N
     builder = build(b'{"p": 4, "flow": 1, "open": 7}')
     assert len(rows(builder)) == 1
     assert builder.quarantined[0].fields == ("flow", "open")
+    assert builder.quarantined[0].samples == (1, 2)
     assert tallies(builder) == {"water": Tally(3, 1, 2)}
 
 
@@ -165,3 +166,9 @@ def test_a_large_batch_goes_to_the_log_in_pieces_that_account_for_themselves() -
         assert tally.stored == frame.observations.num_rows
         assert tally.received == tally.stored + tally.quarantined + sum(tally.rejected.values())
     assert sum(one.tallies["water"].received for one in frames) == ROWS + 5 + 3 + 2
+
+
+def test_a_message_whose_codec_finds_less_than_before_stays_in_quarantine() -> None:
+    builder = Builder({"water": Mapper(plan())})
+    builder.add(Message("water", "GW-01", "P-1", b'{"p": 4}', NOW), frozenset({1}))
+    assert (builder.stored, builder.quarantined[0].reason) == (0, "codec_changed")

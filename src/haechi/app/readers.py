@@ -14,7 +14,7 @@ from haechi.ports import RecordStore
 from haechi.services.cities.model import City
 from haechi.services.incidents import Playbook, incident_detail, linked, list_incidents
 from haechi.services.ingest.account import balances
-from haechi.services.ingest.replay import held, replay
+from haechi.services.ingest.replay import chosen, held, replay_all
 from haechi.services.stream.progress import Progress
 from haechi.services.watch.counts import counts
 from haechi.services.watch.rules import Rule
@@ -94,10 +94,8 @@ class Account:
         return held(self._store, link, limit)
 
     async def replay(self, ids: Sequence[str] | None, link: str | None) -> Mapping[str, Any]:
-        entries = await asyncio.to_thread(held, self._store, link)
-        chosen = [one for one in entries if ids is None or one["id"] in set(ids)]
         mappers = await asyncio.to_thread(plans, self._city)
-        result = await replay(self._log, mappers, chosen)
+        result = await replay_all(self._log, mappers, chosen(self._store, ids, link))
         if result.seq:
             await self._progress.wait(("account", "context"), result.seq)
         return {"replayed": result.replayed, "still_quarantined": result.still_quarantined}

@@ -31,7 +31,8 @@ class Quarantined(msgspec.Struct, frozen=True, array_like=True):
     reason: str  # short stable word, see `InvalidData.reason`
     detail: str  # for people: what is wrong and what to do
     count: int  # how many samples this stands for in the account (1 for a message that could not be decoded)
-    fields: tuple[str, ...] = ()  # the samples concerned; empty means the whole message
+    fields: tuple[str, ...] = ()  # names of the samples concerned; empty means the whole message
+    samples: tuple[int, ...] = ()  # their places in what the codec found: a field may come many times in one message
 
 
 class Tally(msgspec.Struct, frozen=True, array_like=True):

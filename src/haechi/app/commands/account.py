@@ -1,8 +1,9 @@
-"""`haechi account`, `haechi quarantine` and `haechi doctor`: what became of every sample, and what is wrong."""
+"""`haechi account` and `haechi quarantine`: what became of every sample. `haechi.app.commands.doctor` uses `behind`."""
 
 import argparse
 import asyncio
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from haechi.core.times import format_iso
 from haechi.plugins.stores.nats.log import NatsLog, close, connect
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.services.ingest.account import Balance, balances
-from haechi.services.ingest.replay import held, replay
+from haechi.services.ingest.replay import Replayed, chosen, held, replay_all
 
 _HEAD = f"{'link':<16}{'received':>14}{'stored':>14}{'rejected':>12}{'quarantined':>13}{'missing':>9}"
 
@@ -90,27 +91,16 @@ def quarantine_show(arguments: argparse.Namespace) -> int:
 def quarantine_replay(arguments: argparse.Namespace) -> int:
     """Maps the messages again with the city as it is on disk now; 1 when some still cannot be understood."""
     settings = run_settings.load(arguments.data.resolve())
-    store = _store(arguments.data)
-    entries = _chosen(store, arguments.ids, arguments.link)
-    result = asyncio.run(_replay(settings, entries))
+    groups = chosen(_store(arguments.data), arguments.ids or None, arguments.link)
+    result = asyncio.run(_replay(settings, groups))
     print(f"{result.replayed} messages brought back, {result.still_quarantined} still in quarantine")
     return 1 if result.still_quarantined else 0
 
 
-def _chosen(store: SqliteRecords, ids: list[str], link: str | None) -> list[dict[str, Any]]:
-    if not ids:
-        return held(store, link)
-    entries = [(one, store.get("quarantine", one)) for one in ids]
-    unknown = [one for one, entry in entries if entry is None]
-    if unknown:
-        raise NotFound(f"no message {', '.join(unknown)}; `haechi quarantine list` shows them")
-    return [entry for _, entry in entries if entry is not None and entry["state"] == "held"]
-
-
-async def _replay(settings: run_settings.RunSettings, entries: list[dict[str, Any]]) -> Any:
+async def _replay(settings: run_settings.RunSettings, groups: Iterator[list[dict[str, Any]]]) -> Replayed:
     mappers = plans(load_city(Path(settings.city)))
     client = await connect(settings.log, "replay")
     try:
-        return await replay(NatsLog(client), mappers, entries)
+        return await replay_all(NatsLog(client), mappers, groups)
     finally:
         await close(client)

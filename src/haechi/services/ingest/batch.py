@@ -34,27 +34,27 @@ class Builder:
         self._received: dict[str, int] = {}
         self._rejected: dict[str, dict[str, int]] = {}
 
-    def add(self, message: Message, only: frozenset[str] = frozenset()) -> tuple[int, int]:
-        """Maps one message (only these fields, when given); returns (stored, quarantined) samples."""
+    def add(self, message: Message, only: frozenset[int | str] = frozenset()) -> tuple[int, int]:
+        """Maps one message (only the samples in these places, or of these fields, when given); returns (stored,
+        quarantined) samples."""
         mapper = self._mappers.get(message.link)
         try:
             if mapper is None:
                 raise InvalidData(f"the city has no link {message.link!r} any more", "unknown_link")
-            samples = _careful(lambda: mapper.samples(message), "codec_failed")
+            samples = _wanted(_careful(lambda: mapper.samples(message), "codec_failed"), only)
         except InvalidData as error:
             self._count(message.link, 1)
-            self._keep(message, error, 1, ())
+            self._keep(message, error, 1)
             return 0, 1
-        wanted = [one for one in samples if one.field in only] if only else samples
-        return self._map(mapper, message, wanted)
+        return self._map(mapper, message, samples)
 
-    def _map(self, mapper: Mapper, message: Message, samples: Sequence[Sample]) -> tuple[int, int]:
+    def _map(self, mapper: Mapper, message: Message, samples: Sequence[tuple[int, Sample]]) -> tuple[int, int]:
         stored, failed, cause = 0, [], None
-        for sample in samples:
+        for place, sample in samples:
             try:
                 row = _careful(partial(mapper.row, sample, message), "mapping_failed")
             except InvalidData as error:
-                failed.append(sample.field)
+                failed.append((place, sample.field))
                 cause = cause or error
                 continue
             if row is not None:
@@ -63,7 +63,7 @@ class Builder:
         self._links.extend([message.link] * stored)
         self._count(message.link, stored + len(failed))
         if cause is not None:
-            self._keep(message, cause, len(failed), tuple(dict.fromkeys(failed)))
+            self._keep(message, cause, len(failed), failed)
         return stored, len(failed)
 
     def reject(self, link: str, reason: str, count: int) -> None:
@@ -75,7 +75,7 @@ class Builder:
     def _count(self, link: str, samples: int) -> None:
         self._received[link] = self._received.get(link, 0) + samples
 
-    def _keep(self, message: Message, cause: InvalidData, count: int, fields: tuple[str, ...]) -> None:
+    def _keep(self, message: Message, cause: InvalidData, count: int, samples: Sequence[tuple[int, str]] = ()) -> None:
         entry = Quarantined(
             self._new_id(),
             message.link,
@@ -86,7 +86,8 @@ class Builder:
             cause.reason,
             str(cause),
             count,
-            fields,
+            tuple(dict.fromkeys(field for _, field in samples)),
+            tuple(place for place, _ in samples),
         )
         self._quarantined.append(entry)
 
@@ -117,6 +118,15 @@ class Builder:
         columns = zip(*self._rows, strict=True)
         arrays = [pa.array(column, type=field.type) for column, field in zip(columns, _ROW_SCHEMA, strict=True)]
         return pa.RecordBatch.from_arrays([*arrays, pa.array(self._links, pa.string())], schema=SCHEMA)
+
+
+def _wanted(samples: Sequence[Sample], only: frozenset[int | str]) -> list[tuple[int, Sample]]:
+    if any(isinstance(one, int) and one >= len(samples) for one in only):
+        raise InvalidData(
+            "the codec finds fewer samples in it than it did; undo the change of the codec", "codec_changed"
+        )
+    placed = enumerate(samples)
+    return [one for one in placed if one[0] in only or one[1].field in only] if only else list(placed)
 
 
 def _careful(read: Callable[[], T], reason: str) -> T:
