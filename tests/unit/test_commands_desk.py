@@ -225,7 +225,7 @@ def test_without_undo_or_without_a_value_before_a_late_setpoint_just_fails(city:
 
 
 def test_a_notice_nobody_answered_is_told_again_until_its_time_is_over(city: City) -> None:
-    city.ask(250.0)
+    city.ask(2.0, attribute="level")
     for _ in range(29):
         city.wait(1)
     assert {one["id"] for one in city.sent()} == {"c1"}
@@ -235,6 +235,36 @@ def test_a_notice_nobody_answered_is_told_again_until_its_time_is_over(city: Cit
     count = len(city.sent())
     city.wait(60)
     assert (len(city.sent()), city.command()["state"]) == (count, "failed")
+
+
+def test_an_answer_that_was_lost_is_made_up_for_by_the_value_that_changed(city: City) -> None:
+    city.ask(250.0)
+    city.wait(5)
+    city.take(city.seen(250.2))
+    assert city.command()["state"] == "requested", "nobody said yet that the device was told"
+    city.wait(25)
+    assert (city.command()["state"], len(city.told) > 0) == ("verified", True)
+    assert "answer was lost" in city.command()["steps"][-1]["why"]
+
+
+@pytest.mark.parametrize("seen", [300.0, None])
+def test_a_device_nobody_answered_for_is_brought_back_to_the_value_before(city: City, seen: float | None) -> None:
+    city.ask(250.0)
+    city.wait(5)
+    if seen:
+        city.take(city.seen(seen))
+    city.wait(25)
+    assert city.sent()[-1]["id"] == "c1-undo" and city.command()["open"]
+    city.take(city.outcome("c1-undo", ok=True, confirmed=True, detail="acknowledged"))
+    assert city.command()["state"] == "undone"
+
+
+def test_a_value_that_was_there_all_along_makes_up_for_no_lost_answer(city: City) -> None:
+    city.ask(300.2)
+    city.wait(5)
+    city.take(city.seen(300.0))
+    city.wait(25)
+    assert city.command()["state"] == "failed"
 
 
 @pytest.mark.parametrize(

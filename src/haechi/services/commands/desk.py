@@ -134,8 +134,11 @@ class Desk:
         seen = command["seen"]
         why = f"not read back in time; last value {seen['value']}" if seen else "no value came back in time"
         if command["written_at"] is None:
+            if _has_come(command):
+                self._end(command, now, "verified", f"{seen['value']} was read back; the adapter's answer was lost")
+                return
             why = "nobody answered for the device: is the link's adapter running, the device connected?"
-        if not command["undo"] or command["previous"] is None or command["written_at"] is None:
+        if not command["undo"] or command["previous"] is None:
             self._end(command, now, "failed", why)
             return
         self._step(command, now, "failed", "haechi", f"{why}; {command['previous']} is being written back")
@@ -167,6 +170,15 @@ class Desk:
         self._step(command, at, state, "haechi" if state == "failed" else _by(command), why)
         command["open"] = False
         del self.under_way[command["id"]]
+
+
+def _has_come(command: Command) -> bool:
+    """Whether the value changed to the wanted one after the request, though nobody said that the device was told."""
+    seen, previous = command["seen"], command["previous"]
+    if not seen or seen["observed_at"] < command["requested_at"] or previous is None:
+        return False
+    found, wanted, tolerance = seen["value"], command["value"], command["tolerance"]
+    return is_met(wanted, found, tolerance) and not is_met(wanted, previous, tolerance)
 
 
 def _by(command: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import orjson
 import structlog
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.constants import ExcCodes
-from pymodbus.exceptions import ModbusException
+from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
@@ -162,7 +162,10 @@ class Poller:
             self._counts["no_answer"] += 1
             self._client.close()
             self._due_now.set()  # after a write: the next poll connects again, now
-            raise Unavailable(f"{self.device.id}: no answer within {self._settings.timeout_s:g} s ({error})") from error
+            what = "the connection was lost" if isinstance(error, ConnectionException) else "no answer in time"
+            raise Unavailable(
+                f"{self.device.id}: {what} (timeout_s = {self._settings.timeout_s:g}): {error}"
+            ) from error
 
     async def _tell(self, online: bool, fault: str) -> None:
         if (online, fault) == self._told:
