@@ -78,6 +78,26 @@ async def test_rejects_are_accounted_even_when_nothing_else_comes(log: NatsLog, 
     assert balances(store) == [Balance("water", 3, 0, 0, 0, {"bad_credentials": 3}, 0)]
 
 
+async def test_a_stop_waits_for_rejects_on_their_way_to_the_log(
+    log: NatsLog, store: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, taken = log.append, asyncio.Event()
+
+    async def slowly(subject: str, payload: bytes, dedupe_id: str) -> int:
+        taken.set()
+        await asyncio.sleep(0.2)
+        return await append(subject, payload, dedupe_id)
+
+    monkeypatch.setattr(log, "append", slowly)
+    intake = GroupIntake(log, mappers("flow"))
+    await intake.start()
+    intake.reject("water", "bad_credentials", 3)
+    await taken.wait()
+    await intake.stop()
+    await project(log, AccountProjection(store))
+    assert [one.rejected for one in balances(store)] == [{"bad_credentials": 3}]
+
+
 async def test_quarantine_comes_back_once_when_the_mapping_is_mended(log: NatsLog, store: SqliteRecords) -> None:
     intake = GroupIntake(log, mappers("flow"))
     await intake.start()

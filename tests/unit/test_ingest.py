@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haechi.core.frame import Tally
+from haechi.core.frame import Tally, encode
 from haechi.core.message import Message, Sample
 from haechi.core.observation import Observation, from_batch
 from haechi.core.quality import Quality
 from haechi.plugins.codecs.json import create as json_codec
-from haechi.services.ingest.batch import BYTES, ROWS, Builder
+from haechi.services.ingest.batch import BYTES, ROW_BYTES, ROWS, Builder
 from haechi.services.ingest.mapping import Mapper
 from haechi.services.ingest.plan import Attribute, FieldRule, LinkPlan
 
@@ -172,3 +172,15 @@ def test_a_message_whose_codec_finds_less_than_before_stays_in_quarantine() -> N
     builder = Builder({"water": Mapper(plan())})
     builder.add(Message("water", "GW-01", "P-1", b'{"p": 4}', NOW), frozenset({1}))
     assert (builder.stored, builder.quarantined[0].reason) == (0, "codec_changed")
+
+
+def test_long_texts_and_large_messages_never_make_a_frame_the_log_would_refuse() -> None:
+    builder = Builder({"water": Mapper(plan())})
+    for _ in range(5):
+        builder.add(Message("water", "GW-01", "P-1", orjson.dumps({"mode": "x" * (ROW_BYTES // 2)}), NOW))
+    for _ in range(2):
+        builder.add(Message("water", "GW-01", "P-1", b"{" + b" " * ROW_BYTES, NOW))
+    frames = builder.frames()
+    assert max(len(encode(one)) for one in frames) < 1.1 * ROW_BYTES
+    assert sum(one.tallies["water"].stored for one in frames) == 5
+    assert sum(one.tallies["water"].quarantined for one in frames) == 2

@@ -158,6 +158,11 @@ def balances(store: RecordStore) -> list[Balance]:
     return lines
 
 
+def missing(store: RecordStore) -> int:
+    """Samples over all links that are not accounted for, either way."""
+    return sum(abs(one.missing) for one in balances(store))
+
+
 def _balance(account: Mapping[str, Any], held: int) -> Balance:
     names = ("received", "stored", "quarantined", "replayed", "rejected")
     return Balance(account["id"], **{name: account[name] for name in names}, in_quarantine=held)

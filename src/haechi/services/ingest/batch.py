@@ -20,6 +20,7 @@ T = TypeVar("T")
 _events = structlog.get_logger("ingest")
 ROWS = 20_000  # in one frame at most: some megabytes, so that no consumer chokes on one message
 BYTES = 2 * 1024 * 1024  # of quarantined payloads in one frame, unless a single one is larger
+ROW_BYTES = 8 * 1024 * 1024  # of rows in one frame, unless a single row is larger: the log takes 32 MiB
 _ROW_SCHEMA = list(SCHEMA)[:-1]
 
 
@@ -102,7 +103,7 @@ class Builder:
     def frames(self) -> list[Frame]:
         """Everything added so far, in frames the log takes: each accounts for what it holds itself."""
         rows = self.observations()
-        pieces = [rows.slice(start, ROWS) for start in range(0, rows.num_rows, ROWS)]
+        pieces = [one for start in range(0, rows.num_rows, ROWS) for one in _halved(rows.slice(start, ROWS))]
         frames = [Frame(tallies=_stored_tallies(piece), observations=piece) for piece in pieces]
         frames += [Frame(tallies=_held_tallies(some), quarantined=some) for some in _packed(self._quarantined)]
         refused = {link: Tally(sum(one.values()), 0, 0, one) for link, one in self._rejected.items()}
@@ -144,6 +145,14 @@ def _total(tallies: Sequence[Mapping[str, Tally]]) -> int:
     return sum(tally.received for one in tallies for tally in one.values())
 
 
+def _halved(rows: pa.RecordBatch) -> list[pa.RecordBatch]:
+    """The rows in pieces of bounded size: texts may be long."""
+    if rows.nbytes <= ROW_BYTES or rows.num_rows < 2:
+        return [rows]
+    half = rows.num_rows // 2
+    return [*_halved(rows.slice(0, half)), *_halved(rows.slice(half))]
+
+
 def _stored_tallies(rows: pa.RecordBatch) -> dict[str, Tally]:
     counts = pc.value_counts(rows.column("link")).to_pylist()
     return {one["values"]: Tally(one["counts"], one["counts"], 0) for one in counts}
@@ -171,7 +180,9 @@ def _packed(entries: Sequence[Quarantined]) -> list[tuple[Quarantined, ...]]:
 
 def _joined(frames: list[Frame]) -> list[Frame]:
     """The usual case, one small piece of each kind, as a single frame."""
-    if len(frames) < 2 or len(frames) > 3 or sum(bool(one.observations.num_rows) for one in frames) > 1:
+    with_rows = sum(bool(one.observations.num_rows) for one in frames)
+    with_held = sum(bool(one.quarantined) for one in frames)
+    if len(frames) < 2 or with_rows > 1 or with_held > 1:
         return frames
     tallies: dict[str, Tally] = {}
     for frame in frames:

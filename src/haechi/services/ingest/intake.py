@@ -35,6 +35,7 @@ class GroupIntake:
         self._log, self._mappers = log, mappers
         self._waiting: list[_Batch] = []
         self._backlog = 0
+        self._under_way = 0
         self._work = asyncio.Event()
         self._room = asyncio.Condition()
         self._rejected: dict[tuple[str, str], int] = {}
@@ -46,7 +47,7 @@ class GroupIntake:
 
     async def stop(self) -> None:
         for _ in range(STOP_TRIES):
-            if not self._backlog and not self._rejected:
+            if not self._backlog and not self._rejected and not self._under_way:
                 break
             self._work.set()
             await asyncio.sleep(STOP_S / STOP_TRIES)
@@ -96,7 +97,11 @@ class GroupIntake:
                 self._work.clear()
             rejected, self._rejected = self._rejected, {}
             if batches or rejected:
-                await self._commit(batches, rejected)
+                self._under_way += 1
+                try:
+                    await self._commit(batches, rejected)
+                finally:
+                    self._under_way -= 1
 
     def _take(self) -> list[_Batch]:
         taken, size = 0, 0
