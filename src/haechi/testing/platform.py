@@ -115,6 +115,14 @@ class Platform:
         """kill -9 of one role; the supervisor starts it again."""
         os.kill(self.pids()[role], signal.SIGKILL)
 
+    def kill_supervisor(self) -> int:
+        """kill -9 of the supervisor, whose children end with it; `start` starts everything again. The process id."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
+        self._printed.clear()
+        return self._process.pid
+
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs `haechi` with these arguments."""
         return subprocess.run(  # noqa: S603 - our own command
