@@ -2,6 +2,7 @@
 it cannot."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, _, function = chosen.handler.partition(":")
     if getattr(chosen, "role", None) == "supervisor" and module == "run":
         module = function = "supervise"
+    if hasattr(chosen, "data"):
+        os.umask(0o077)  # what the platform writes holds secrets and people's names: its owner's alone
     try:
         handler = getattr(import_module(f"haechi.app.commands.{module}"), function)
         return int(handler(chosen))

@@ -33,6 +33,12 @@ def store(make: Callable[[Path], RecordStore], tmp_path: Path) -> RecordStore:
     return make(tmp_path)
 
 
+def test_a_folder_may_have_any_name(make: Callable[[Path], RecordStore], tmp_path: Path) -> None:
+    folder = tmp_path / "a#b?c%41 d"
+    make(folder).close()
+    assert list(folder.iterdir())
+
+
 def put(id: str, **body: object) -> Change:
     return Change("alarms", id, body)
 

@@ -7,14 +7,18 @@ import os
 import secrets
 from pathlib import Path
 
+import msgspec
+
 from haechi.app.clock import clock_of
 from haechi.app.parts import device_registry_in, load_city
+from haechi.core.errors import InvalidSettings
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.services.users import accounts
 
 
 def device_issue(arguments: argparse.Namespace) -> int:
-    """Makes secrets for devices of the city and shows them once: JSON {device: {link: secret}}."""
+    """Makes secrets for devices of the city and shows them once: JSON {device: {link: secret}}. A file that holds
+    others keeps them."""
     city = load_city(arguments.city)
     registry = device_registry_in(arguments.data)
     chosen = set(arguments.devices)
@@ -25,22 +29,46 @@ def device_issue(arguments: argparse.Namespace) -> int:
         return 2
     if not chosen:
         pairs = [pair for pair in pairs if not registry.knows(*pair)]
-    made: dict[str, dict[str, str]] = {}
-    for (device, link), secret in zip(pairs, registry.issue_all(pairs), strict=True):
-        made.setdefault(device, {})[link] = secret
-    text = json.dumps(made, indent=1)
-    if arguments.out and pairs:
-        _write_private(arguments.out, text)
-        print(f"{len(pairs)} secrets written to {arguments.out}; they cannot be shown again")
-    else:
-        print(text if pairs else "every device of the city has a secret; name a device to give it a new one")
+    if not pairs:
+        print("every device of the city has a secret; name a device to give it a new one")
+        return 0
+    made = _written(arguments.out) if arguments.out else {}
+
+    def tell(secrets: list[str]) -> None:
+        for (device, link), secret in zip(pairs, secrets, strict=True):
+            made.setdefault(device, {})[link] = secret
+        if arguments.out:
+            _write_private(arguments.out, json.dumps(made, indent=1))
+            print(f"{len(pairs)} secrets written to {arguments.out}; they cannot be shown again")
+        else:
+            print(json.dumps(made, indent=1))
+
+    registry.issue_all(pairs, tell)
     return 0
 
 
+def _written(file: Path) -> dict[str, dict[str, str]]:
+    """The secrets a file holds already."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, str]])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError) as error:
+        raise InvalidSettings(f"{file} does not hold secrets of devices ({error}); give another --out") from error
+
+
 def _write_private(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_name(file.name + ".new")
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        fresh.replace(file)
+    except OSError as error:
+        raise InvalidSettings(f"{file} cannot be written ({error.strerror}); give another --out") from error
 
 
 def device_list(arguments: argparse.Namespace) -> int:

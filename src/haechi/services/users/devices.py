@@ -80,11 +80,18 @@ class Devices:
         """
         return self.issue_all([(device, link)])[0]
 
-    def issue_all(self, wanted: Iterable[tuple[str, str]]) -> list[str]:
-        """As `issue` for many (device, link) pairs in one durable commit; secrets in the order asked."""
+    def issue_all(
+        self, wanted: Iterable[tuple[str, str]], told: Callable[[list[str]], None] = lambda secrets: None
+    ) -> list[str]:
+        """As `issue` for many (device, link) pairs in one durable commit; secrets in the order asked.
+
+        `told` gets them before they count: a secret that was never written down must not be the one that counts.
+        """
         made = [(device, link, self._secret()) for device, link in wanted]
+        secrets = [secret for _, _, secret in made]
+        told(secrets)
         self._put([(device, link, _digest(secret)) for device, link, secret in made])
-        return [secret for _, _, secret in made]
+        return secrets
 
     def allow(self, wanted: Iterable[tuple[str, str]]) -> None:
         """Registers (device, link) pairs of protocols without secrets (HJ 212's MN): known there, never verified."""

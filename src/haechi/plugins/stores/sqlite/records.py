@@ -108,7 +108,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     try:
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
-        uri = f"file:{path}?mode={'ro' if read_only else 'rwc'}"
+        # As a URI: a folder may have `#`, `?` or `%` in its name.
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         db = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
         if not read_only:
             db.execute("PRAGMA journal_mode=WAL")
