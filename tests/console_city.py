@@ -226,6 +226,9 @@ async def build(folder: Path, clock: Any, ui: Path | None = None, **changed: Any
     async def healthy() -> Mapping[str, Any]:
         return {"status": "ok", "checks": {}}
 
+    async def alive() -> Mapping[str, Any]:
+        return {"roles": {"api": {"rss_bytes": 1.0}}}
+
     services = ConsoleServices(
         city=city,
         clock=clock,
@@ -241,6 +244,7 @@ async def build(folder: Path, clock: Any, ui: Path | None = None, **changed: Any
         rule=lambda id: {"id": id, "provenance": {"version": "1"}},
         command=records.command,
         health=healthy,
+        vitals=alive,
         new_id=lambda: f"command-{next(ids)}",
     )
     services = replace(services, **changed)

@@ -1,23 +1,28 @@
 """The api role: every HTTP face over read-only stores, a history tail of its own, and the log for writes."""
 
 import asyncio
+import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 import uvicorn
+from nats.aio.client import Client
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
 from haechi.app import parts
+from haechi.app.certificates import expiries
 from haechi.app.clock import clock_of
-from haechi.app.health import Health
+from haechi.app.health import Health, Sources
+from haechi.app.measures import Gauges, Measures
 from haechi.app.readers import Account, Alarms, Incidents, rule_shown
 from haechi.app.settings import RunSettings
+from haechi.app.vitals import Heard, report
 from haechi.core.frame import Frame, decode, encode
 from haechi.core.times import to_us
 from haechi.faces.console.feed import Feed
@@ -28,15 +33,18 @@ from haechi.faces.console.services import ConsoleServices
 from haechi.faces.console.socket import AbortableWebSocket
 from haechi.faces.console.static import is_public
 from haechi.faces.guard import Guard, SecurityHeaders
+from haechi.faces.metrics import routes as metrics_routes
 from haechi.faces.ngsi_ld.routes import NgsiServices
 from haechi.faces.ngsi_ld.routes import routes as ngsi_routes
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
+from haechi.plugins.stores.nats.state import LogState, log_state
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.ports import Clock
 from haechi.services.cities.model import City, type_of
 from haechi.services.commands import CommandReader, setpoints
 from haechi.services.history.reader import HistoryTail
 from haechi.services.incidents import shown_playbook
+from haechi.services.ingest.account import missing
 from haechi.services.stream.progress import Commands, Progress
 
 REFRESH_S = 5.0  # a lost notice of a commit costs at most this long a tail in memory
@@ -58,17 +66,23 @@ class _Core:
     entities: SqliteEntities
     history: HistoryTail
     hub: LiveHub
+    heard: Heard
+    health: Health
+    log_state: Callable[[], Awaitable[LogState]]
+    committed: "_Committed"
 
 
 async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     """Serves until cancelled."""
     client = await connect(settings.log, "api")
-    core = await _core(settings, NatsLog(client), NatsBus(client))
+    core = await _core(settings, client)
     server = uvicorn.Server(_config(settings, _application(core)))
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_follow(core))
             group.create_task(_refresh(core))
+            group.create_task(core.health.keep())
+            group.create_task(report("api", core.bus))
             group.create_task(_serve(server))
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.02)
@@ -80,16 +94,52 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
         await close(client)
 
 
-async def _core(settings: RunSettings, log: NatsLog, bus: NatsBus) -> _Core:
+async def _core(settings: RunSettings, client: Client) -> _Core:
+    log, bus = NatsLog(client), NatsBus(client)
     city = parts.load_city(Path(settings.city))
     clock = clock_of(settings.drill)
     await log.open()
     progress = Progress(bus)
     await progress.start()
+    heard = Heard(bus, time.monotonic)
+    await heard.start()
     hub = LiveHub(_domain_of(city), lambda: to_us(clock.now()))
     entities = parts.entity_store(settings, read_only=True)
     history = HistoryTail(parts.history_files(settings))
-    return _Core(settings, city, clock, log, bus, progress, entities, history, hub)
+    return _Core(
+        settings=settings,
+        city=city,
+        clock=clock,
+        log=log,
+        bus=bus,
+        progress=progress,
+        entities=entities,
+        history=history,
+        hub=hub,
+        heard=heard,
+        health=_health(settings, log, progress, heard),
+        log_state=lambda: log_state(client),
+        committed=_Committed(),
+    )
+
+
+def _health(settings: RunSettings, log: NatsLog, progress: Progress, heard: Heard) -> Health:
+    account = parts.account_store(settings.folder)
+    sources = Sources(
+        last_seq=log.last_seq,
+        applied=progress.applied,
+        heard=heard,
+        disk_free=lambda: shutil.disk_usage(settings.folder).free,
+        missing=lambda: missing(account),
+        monotonic=time.monotonic,
+    )
+    return Health(sources)
+
+
+class _Committed:
+    """When the writer of history last said that it had committed."""
+
+    at: int | None = None
 
 
 def _domain_of(city: City) -> "_DomainOf":
@@ -122,6 +172,7 @@ async def _refresh(core: _Core) -> None:
     committed = asyncio.Event()
 
     async def heard(subject: str, payload: bytes) -> None:
+        core.committed.at = to_us(core.clock.now())
         committed.set()
 
     await core.bus.listen("history.committed", heard)
@@ -164,9 +215,14 @@ def _config(settings: RunSettings, application: object) -> uvicorn.Config:
 
 
 def _application(core: _Core) -> object:
-    console, feed = _console(core)
+    console, feed, measures = _console(core)
     ngsi = NgsiServices(core.entities, _Writer(core), core.clock)
-    routes: list[BaseRoute] = [*console_routes(console), Mount("/ngsi-ld/v1", routes=ngsi_routes(ngsi)), *files()]
+    routes: list[BaseRoute] = [
+        *console_routes(console),
+        *metrics_routes(measures.metrics),
+        Mount("/ngsi-ld/v1", routes=ngsi_routes(ngsi)),
+        *files(),
+    ]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -178,14 +234,32 @@ def _application(core: _Core) -> object:
     return SecurityHeaders(Guard(inner, console.accounts.who, is_public))
 
 
-def _console(core: _Core) -> tuple[ConsoleServices, Feed]:
+def _measures(core: _Core, account: Account, alarms: Alarms) -> Measures:
+    return Measures(
+        Gauges(
+            health=core.health,
+            heard=core.heard,
+            log=core.log_state,
+            disk_free=lambda: shutil.disk_usage(core.settings.folder).free,
+            account=account.account,
+            counts=alarms.counts,
+            certificates=lambda: expiries(core.settings, core.city),
+            tail_rows=core.history.tail_rows,
+            committed_at=lambda: core.committed.at,
+            clients=lambda: core.hub.watching,
+        )
+    )
+
+
+def _console(core: _Core) -> tuple[ConsoleServices, Feed, Measures]:
     settings, city = core.settings, core.city
     alarm_store = parts.alarm_store(settings, read_only=True)
     incident_store = parts.incident_store(settings, read_only=True)
     alarms = Alarms(alarm_store, incident_store)
     rules = {one.id: one for one in parts.load_rules(city)}
     playbooks = parts.load_playbooks(city)
-    health = Health(core.log, core.progress, time.monotonic)
+    account = Account(settings, city, core.log, core.health, core.progress)
+    measures = _measures(core, account, alarms)
     services = ConsoleServices(
         city=city,
         clock=core.clock,
@@ -196,14 +270,15 @@ def _console(core: _Core) -> tuple[ConsoleServices, Feed]:
         incidents=Incidents(incident_store, alarm_store, playbooks),
         commands=CommandReader(parts.command_store(settings, read_only=True), setpoints(city)),
         history=core.history,
-        account=Account(settings, city, core.log, health, core.progress),
+        account=account,
         playbook=lambda id: shown_playbook(playbooks.get(id)),
         rule=lambda id: rule_shown(rules.get(id)),
         command=Commands(core.log, core.progress),
-        health=health,
+        health=core.health,
+        vitals=measures.vitals,
         new_id=lambda: uuid.uuid4().hex,
     )
-    return services, Feed(core.hub, core.bus, core.clock, alarms.counts)
+    return services, Feed(core.hub, core.bus, core.clock, alarms.counts), measures
 
 
 class _Writer:

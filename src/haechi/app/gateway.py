@@ -1,11 +1,10 @@
 """The gateway role: runs the adapters of the city's links in front of ingest."""
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import orjson
 import structlog
 
 from haechi import registry
@@ -13,6 +12,7 @@ from haechi.app.city import carries_commands, link_settings, plans
 from haechi.app.clock import clock_of
 from haechi.app.parts import device_registry, load_city
 from haechi.app.settings import RunSettings
+from haechi.app.vitals import report
 from haechi.core.errors import InvalidSettings, Unavailable
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.ports import Adapter, AdapterContext, Bus, Clock
@@ -22,7 +22,6 @@ from haechi.services.ingest.intake import GroupIntake
 
 _events = structlog.get_logger("gateway")
 RETRY_S = 2.0
-HEALTH_S = 1.0
 
 
 async def run(settings: RunSettings, ready: asyncio.Event) -> None:
@@ -45,7 +44,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     try:
         await _start_all(adapters)
         ready.set()
-        await _report(adapters, intake, bus)
+        await report("gateway", bus, lambda: _health(adapters, intake))
     finally:
         await stop_all(stops)
         await _stop_all(list(adapters.values()))
@@ -72,13 +71,10 @@ async def _start_all(adapters: Mapping[str, Adapter]) -> None:
                 break
 
 
-async def _report(adapters: Mapping[str, Adapter], intake: GroupIntake, bus: NatsBus) -> None:
-    while True:
-        intake.check()
-        health = {link: dict(one.health()) for link, one in adapters.items()}
-        with contextlib.suppress(Unavailable):
-            await bus.publish("health.gateway", orjson.dumps({"links": health, "intake": intake.health()}))
-        await asyncio.sleep(HEALTH_S)
+def _health(adapters: Mapping[str, Adapter], intake: GroupIntake) -> Mapping[str, Any]:
+    """Figures of each adapter and of the queue behind them; raises what ended the intake."""
+    intake.check()
+    return {"links": {link: dict(one.health()) for link, one in adapters.items()}, "intake": intake.health()}
 
 
 async def _stop_all(adapters: Sequence[Adapter]) -> None:

@@ -1,43 +1,122 @@
-"""What `GET /health` says: whether the log answers and how far each projection is behind it."""
+"""Is the platform itself well? Looked at once a second by the api (`GET /health`) and the pipeline (its own alarms)."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from haechi.app.vitals import Heard
 from haechi.core.errors import Unavailable
-from haechi.ports import Log
-from haechi.services.stream.progress import Progress
 
 EXPECTED = ("context", "watch", "incidents", "account", "history", "commands")
 FAR_BEHIND = 1_000  # messages
-STALE_S = 30.0
+LATE_S = 30.0
+LOW_DISK = 2 * 1024**3
+SILENT_S = 10.0
+LOOK_S = 1.0
+AUDIT_LOOKS = 10  # the account is read every so many looks
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a look looks: all cheap but `missing`, which is called in a worker thread."""
+
+    last_seq: Callable[[], Awaitable[int]]  # `Unavailable` when the log does not answer
+    applied: Callable[[], Mapping[str, int]]  # seq each projection has come to
+    heard: Heard
+    disk_free: Callable[[], int]  # bytes where the platform writes
+    missing: Callable[[], int]  # samples received and not accounted for
+    monotonic: Callable[[], float]  # seconds
+    roles: tuple[str, ...] = ("gateway", "pipeline")  # whose silence counts
 
 
 class Health:
-    """Asks the log; `monotonic` gives seconds. Down: nothing can be stored. Degraded: stored, but not applied in
-    time."""
+    """Down: nothing can be stored. Degraded: something is named in `problems`, by check: what it is and what to do."""
 
-    def __init__(self, log: Log, progress: Progress, monotonic: Callable[[], float]) -> None:
-        self._log, self._progress, self._monotonic = log, progress, monotonic
-        self._caught_up: dict[str, float] = {}
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._near: dict[str, float] = {}  # when each projection was last within FAR_BEHIND
+        self._moved: dict[str, tuple[int, float]] = {}  # where each stood, and since when
+        self._looks = 0
+        self._audits = (0, 0)  # missing samples in the last two audits
+        self.behind: Mapping[str, int] = {}
+
+    async def keep(self) -> None:
+        """Looks for ever: how long something has been wrong must not depend on who asks."""
+        while True:
+            try:
+                await self.audit()
+                await self.look()
+            except Unavailable:
+                self._near.clear()  # nobody is late with a log that does not answer; `__call__` says that it is down
+                self._moved.clear()
+            await asyncio.sleep(LOOK_S)
+
+    async def audit(self) -> None:
+        """Reads the account every so many calls."""
+        self._looks += 1
+        if self._looks % AUDIT_LOOKS == 1:
+            # Between two commits of the account a reader may see one half: only what stays is missing.
+            self._audits = (self._audits[1], await asyncio.to_thread(self._sources.missing))
+
+    async def look(self) -> int:
+        """Asks the log how far it is and notes how far behind each projection is; `Unavailable`."""
+        last = await self._sources.last_seq()
+        applied = self._sources.applied()
+        now = self._sources.monotonic()
+        self.behind = {name: max(0, last - applied.get(name, 0)) for name in EXPECTED}
+        for name, count in self.behind.items():
+            seq = applied.get(name, 0)
+            if count <= FAR_BEHIND or name not in self._near:
+                self._near[name] = now
+            if count == 0 or name not in self._moved or self._moved[name][0] != seq:
+                self._moved[name] = (seq, now)
+        return last
 
     async def __call__(self) -> Mapping[str, Any]:
         try:
-            last = await self._log.last_seq()
+            last = await self.look()
         except Unavailable as error:
             return {"status": "down", "checks": {"log": str(error)}}
-        behind = await self.behind(last)
-        late = sorted(name for name, count in behind.items() if self._is_late(name, count))
-        checks = {"log": last, "behind": behind}
-        return {"status": "degraded" if late else "ok", "checks": {**checks, **({"late": late} if late else {})}}
+        problems = self.problems()
+        checks = {"log": last, "behind": self.behind, "problems": problems}
+        return {"status": "degraded" if problems else "ok", "checks": checks}
 
-    async def behind(self, last: int | None = None) -> dict[str, int]:
-        """Messages on the log that each projection has not applied."""
-        newest = await self._log.last_seq() if last is None else last
-        applied = self._progress.applied()
-        return {name: max(0, newest - applied.get(name, 0)) for name in EXPECTED}
+    def problems(self) -> dict[str, str]:
+        """What is wrong now, by check: `lag`, `disk`, `account`, and a role that is silent."""
+        return {name: text for name, text in self._found().items() if text}
 
-    def _is_late(self, name: str, count: int) -> bool:
-        now = self._monotonic()
-        if count == 0 or name not in self._caught_up:
-            self._caught_up[name] = now
-        return count > FAR_BEHIND or now - self._caught_up[name] > STALE_S
+    def checks(self) -> tuple[str, ...]:
+        """The names `problems` may hold."""
+        return tuple(self._found())
+
+    def _found(self) -> dict[str, str]:
+        found = {"lag": self._lag(), "disk": self._disk(), "account": self._account()}
+        return found | {role: self._silence(role) for role in self._sources.roles}
+
+    def late_s(self) -> dict[str, float]:
+        """Seconds each projection has been more than `FAR_BEHIND` messages behind, or has stood still with work
+        left."""
+        now = self._sources.monotonic()
+        return {name: now - min(near, self._moved[name][1]) for name, near in self._near.items()}
+
+    def missing(self) -> int:
+        """Samples missing in two audits in a row."""
+        return min(self._audits)
+
+    def _lag(self) -> str:
+        late = [f"{name} {self.behind[name]:,}" for name, seconds in self.late_s().items() if seconds > LATE_S]
+        return f"messages behind for over {LATE_S:.0f} s: {', '.join(late)}; see `haechi doctor`" if late else ""
+
+    def _disk(self) -> str:
+        free = self._sources.disk_free()
+        return f"{free / 1024**3:.1f} GiB free: make room before the log refuses appends" if free < LOW_DISK else ""
+
+    def _account(self) -> str:
+        count = self.missing()
+        return f"{count:,} samples not accounted for; see `haechi account`, keep the log" if count else ""
+
+    def _silence(self, role: str) -> str:
+        silent_s = self._sources.heard.silent_s(role)
+        text = f"the {role} has said nothing for {silent_s:.0f} s; read its messages"
+        return text if silent_s > SILENT_S else ""

@@ -22,6 +22,7 @@ from haechi.app.parts import (
     load_rules,
 )
 from haechi.app.settings import RunSettings
+from haechi.app.vitals import report
 from haechi.core.frame import Frame, encode
 from haechi.core.times import to_us
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
@@ -51,6 +52,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(Runner(log, bus, clock, projections).run())
+            group.create_task(report("pipeline", bus))
             await _provision(city, settings, log, clock)
             ready.set()
     finally:

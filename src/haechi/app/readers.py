@@ -88,7 +88,8 @@ class Account:
             for one in lines
         }
         balanced = not any(one.missing for one in lines)
-        return {"balanced": balanced, "links": links, "behind": await self._health.behind()}
+        await self._health.look()
+        return {"balanced": balanced, "links": links, "behind": self._health.behind}
 
     def quarantine(self, link: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
         return held(self._store, link, limit)

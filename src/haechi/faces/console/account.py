@@ -41,3 +41,8 @@ async def health(request: Request, services: ConsoleServices) -> Response:
     """`{status, checks}`; 503 when down, so that a load balancer understands."""
     found = await services.health()
     return json_response(found, 503 if found["status"] == "down" else 200)
+
+
+async def vitals(request: Request, services: ConsoleServices) -> Response:
+    """*Vitals*: memory, disk, log, queues and what each adapter counts."""
+    return json_response(await services.vitals())

@@ -34,6 +34,7 @@ READS: tuple[tuple[str, Handler], ...] = (
     ("/api/commands/{id}", commands.command),
     ("/api/account", account.account),
     ("/api/quarantine", account.quarantine),
+    ("/api/vitals", account.vitals),
     ("/api/texts/{lang}", place.texts),
 )
 WRITES: tuple[tuple[str, Handler], ...] = (

@@ -85,6 +85,7 @@ class ConsoleServices:
     rule: Callable[[str], Document | None]  # what to show of a rule: id, name, text, provenance
     command: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]  # appends an `ops` command, answers its result
     health: Callable[[], Awaitable[Document]]  # `{"status": ok|degraded|down, "checks": {…}}`
+    vitals: Callable[[], Awaitable[Document]]  # the platform's own figures
     new_id: Callable[[], str]  # a UUID for each command
     not_reading_s: float = 30.0  # a live client that reads nothing for that long is dropped
     ask_session_s: float = 30.0  # how often an open live connection asks whether its session still holds

@@ -1,0 +1,77 @@
+"""The platform says how it is: to Prometheus, to the console, and when one of its own processes hangs."""
+
+import base64
+import os
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+
+import pytest
+
+from exposition import Family, parse
+from haechi.testing.platform import Platform
+
+ROLES = {"gateway", "pipeline", "api"}
+
+
+def scraped(platform: Platform, token: str) -> Mapping[str, Family]:
+    request = urllib.request.Request(platform.url + "/metrics", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        return parse(answer.read().decode())
+
+
+def pushed(platform: Platform, content: bytes) -> None:
+    token = base64.b64encode(f"RTU-2:{platform.secret('RTU-2', 'push')}".encode()).decode()
+    headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+    url = f"http://127.0.0.1:{platform.ports['push']}/push/P-2"
+    with urllib.request.urlopen(urllib.request.Request(url, content, headers), timeout=10) as answer:
+        assert 200 <= answer.status < 300
+
+
+def held(platform: Platform, token: str) -> float:
+    """Samples of the push link in quarantine; the family is absent until the account has its first line."""
+    found = scraped(platform, token).get("haechi_in_quarantine")
+    return found.samples.get((("link", "push"),), 0.0) if found else 0.0
+
+
+def test_prometheus_reads_the_platform_and_a_hanging_gateway_is_named(platform: Platform) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(platform.url + "/metrics", timeout=10)
+    assert refused.value.code == 401
+    token = platform.request("POST", "/api/login", {"user": platform.user, "password": platform.password})["token"]
+    platform.request("GET", "/api/me")  # logs the platform's own client in
+
+    def speaking() -> set[str]:
+        return {dict(labels)["role"] for labels in scraped(platform, token)["haechi_role_silent_seconds"].samples}
+
+    platform.wait_for(lambda: speaking() == ROLES, 10, "not every role said how it is")
+    pushed(platform, b'{"pressure": 3.0}')
+    pushed(platform, b'{"pressure": 3.0, "druck": 4.0}')
+    platform.wait_for(lambda: held(platform, token) == 1, 10, "it is not in quarantine")
+    found = scraped(platform, token)
+    for role in ROLES:
+        assert 20e6 < found["haechi_process_resident_memory_bytes"].at(role=role) < 1e9
+        assert found["haechi_process_cpu_seconds_total"].at(role=role) > 0.1
+    assert found["haechi_log_last_seq"].at() >= 1 and found["haechi_log_bytes"].at() > 0
+    assert found["haechi_disk_free_bytes"].at() > 1e6
+    assert found["haechi_received_total"].at(link="push") == 3
+    assert found["haechi_stored_total"].at(link="push") == 2
+    assert found["haechi_in_quarantine"].at(link="push") == 1 and found["haechi_missing"].at(link="push") == 0
+    assert found["haechi_link"].at(link="mqtt", figure="connections") == 0
+    assert found["haechi_live_clients"].at() == 0
+    assert found["haechi_alarms_active"].at(level="serious") == 0
+
+    assert platform.request("GET", "/health")["status"] == "ok"
+    gateway = platform.pids()["gateway"]
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        hurt = platform.wait_for(
+            lambda: (one := platform.request("GET", "/health"))["status"] == "degraded" and one, 20, "nobody noticed"
+        )
+        assert set(hurt["checks"]["problems"]) == {"gateway"}
+        assert scraped(platform, token)["haechi_problem"].at(check="gateway") == 1
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    platform.wait_for(lambda: platform.request("GET", "/health")["status"] == "ok", 10, "it did not come back")
