@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,8 @@ from haechi.app.supervisor import INVALID
 from haechi.core.errors import HaechiError, InvalidSettings
 
 Body = Callable[[RunSettings, asyncio.Event], Awaitable[None]]
+
+ENDS_S = 15.0  # a role that takes longer to stop is ended: shorter than the supervisor waits
 
 _events = structlog.get_logger("role")
 
@@ -41,6 +44,10 @@ async def _until_signal(name: str, body: Body, settings: RunSettings) -> None:
     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     for task in (flagging, stopping, working):
         task.cancel()
+    _, hanging = await asyncio.wait([working], timeout=ENDS_S)
+    if hanging:  # it would keep its ports and locks from its successor; a kill loses nothing
+        _events.error("role_stop_hangs", role=name, after_s=ENDS_S)
+        os._exit(1)
     with contextlib.suppress(asyncio.CancelledError):
         await working
 

@@ -6,6 +6,7 @@ Positions live with the consumers' effects, not in NATS: consumers here are ephe
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import nats.errors
 import structlog
@@ -37,6 +38,7 @@ READ_BYTES = 32 * 1024 * 1024  # asked for at once: more than its queue holds, a
 APPEND_TRIES = 5
 
 _events = structlog.get_logger("log")
+Answer = TypeVar("Answer")
 
 
 async def connect(address: Address, name: str) -> Client:
@@ -81,6 +83,22 @@ async def close(client: Client) -> None:
         await client.close()
 
 
+async def _cancellable(work: Awaitable[Answer]) -> Answer:
+    """The client swallows a cancellation that meets it in its flush; whoever was told to stop must hear of it."""
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    try:
+        answer = await work
+    except Exception:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError from None
+        raise
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return answer
+
+
 class NatsLog:
     """The stream. Call `open` once before anything else."""
 
@@ -118,8 +136,8 @@ class NatsLog:
         problem: Exception | None = None
         for attempt in range(APPEND_TRIES):
             try:
-                ack = await self._stream.publish(
-                    PREFIX + subject, payload, headers={"Nats-Msg-Id": dedupe_id}, timeout=5
+                ack = await _cancellable(
+                    self._stream.publish(PREFIX + subject, payload, headers={"Nats-Msg-Id": dedupe_id}, timeout=5)
                 )
             except (nats.errors.Error, JetStreamError, OSError) as error:
                 problem = error
@@ -160,14 +178,16 @@ class NatsLog:
             inactive_threshold=30,
             mem_storage=True,
         )
-        subscription = await self._stream.pull_subscribe(PREFIX + ">", stream=STREAM, config=config)
+        subscription = await _cancellable(self._stream.pull_subscribe(PREFIX + ">", stream=STREAM, config=config))
         batch = FIRST_BATCH
         try:
             while True:
                 try:
                     messages = await subscription.fetch(batch, timeout=5)
                 except nats.errors.TimeoutError:
-                    await subscription.consumer_info()  # raises when the consumer is gone (server restarted)
+                    await _cancellable(
+                        subscription.consumer_info()
+                    )  # raises when the consumer is gone (server restarted)
                     continue
                 records = [_record(one) for one in messages]
                 if whole := unbroken(records, after):
@@ -215,7 +235,7 @@ class NatsBus:
 
     async def publish(self, subject: str, payload: bytes) -> None:
         try:
-            await self._client.publish(subject, payload)
+            await _cancellable(self._client.publish(subject, payload))
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the bus does not answer: {error}") from error
 
