@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
 import structlog
@@ -59,6 +60,7 @@ class Role:
             return await self._process.wait()
         finally:
             watching.cancel()
+            self._flag.unlink(missing_ok=True)  # `haechi doctor` reads it
 
     async def _watch_ready(self) -> None:
         while not self._flag.exists():  # noqa: ASYNC110 - the flag is a file: another process sets it
@@ -122,8 +124,18 @@ class Supervisor:
         while True:
             code = await self._server.wait()
             _events.warning("nats_server_died", code=code)
-            await asyncio.sleep(BACKOFF_S[0])
-            await self._server.start()
+            await self._start_server_again()
+
+    async def _start_server_again(self) -> None:
+        """Until it answers: a disk that was full at the first try must not end the city."""
+        for wait in chain(BACKOFF_S, repeat(BACKOFF_S[-1])):
+            await asyncio.sleep(wait)
+            try:
+                await self._server.start()
+            except Unavailable as error:
+                _events.error("nats_server_does_not_start", error=str(error))
+            else:
+                return
 
     async def _stop(self, keepers: list[asyncio.Task[None]]) -> None:
         for task in keepers:

@@ -83,6 +83,8 @@ class NatsServer:
             if await self._answers():
                 return
             await asyncio.sleep(0.05)
+        self._process.kill()  # two servers on one folder would spoil it
+        await self._process.wait()
         raise Unavailable(f"nats-server does not answer on port {self._settings.address.port}; see {log}")
 
     def _write_config(self) -> Path:

@@ -1,0 +1,47 @@
+"""The supervisor: a nats-server that does not come back at the first try is tried again."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from haechi.app import supervisor
+from haechi.app.settings import RunSettings
+from haechi.app.supervisor import Supervisor
+from haechi.core.errors import Unavailable
+from haechi.plugins.stores.nats.server import Address
+
+
+class Server:
+    """Dies once, and refuses to start twice."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.up, self.died = asyncio.Event(), asyncio.Event()
+        self.died.set()
+
+    async def wait(self) -> int:
+        await self.died.wait()
+        return 1
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.starts < 3:
+            raise Unavailable("nats-server stopped at once")
+        self.died.clear()
+        self.up.set()
+
+
+async def test_a_log_that_does_not_come_back_at_once_does_not_end_the_city(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF_S", (0.0, 0.0))
+    one = Supervisor(RunSettings("city", str(tmp_path), Address(1, "token")))
+    server = Server()
+    monkeypatch.setattr(one, "_server", server)
+    keeping = asyncio.create_task(one._keep_server())
+    await asyncio.wait_for(server.up.wait(), 5)
+    assert not keeping.done()
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert server.starts == 3
