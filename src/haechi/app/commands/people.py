@@ -106,7 +106,7 @@ def user_add(arguments: argparse.Namespace) -> int:
 def user_list(arguments: argparse.Namespace) -> int:
     """One line per person."""
     for one in asyncio.run(_accounts(arguments.data).users()):
-        print(f"{one['id'] if 'id' in one else one['user']:<20} {one['role']:<12} {one.get('name', '')}")
+        print(f"{one['user']:<20} {one['role']:<12} {one['name']}")
     return 0
 
 
