@@ -8,7 +8,7 @@ DATA ?= data
 UI := src/haechi/faces/console/ui/index.html
 CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: run test check bench docs setup clean
+.PHONY: run test check bench soak docs setup clean
 
 run:
 	@$(MAKE) --silent --jobs=2 setup
@@ -26,6 +26,10 @@ check: setup $(VENV)/.dev
 
 bench: setup $(VENV)/.dev
 	$(BIN)/python -m bench
+
+# An hour of fresh fault seeds (SOAK_S seconds); one seed again: .venv/bin/python tests/fault/soak.py SEED
+soak: setup $(VENV)/.dev
+	$(BIN)/python tests/fault/soak.py
 
 docs: setup $(VENV)/.dev
 	$(BIN)/pytest tests/house -q

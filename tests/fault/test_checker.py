@@ -1,0 +1,132 @@
+"""The checker of the fault runs sees each kind of broken promise, and the plan is a function of its seed alone."""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+from fault_checks import Found, Promise, Row, problems
+from fault_plan import LATE_MS, describe, plan_of
+
+ROWS = [Row("urn:a", "pressure", at, float(at)) for at in (1, 2, 3)]
+DOUBT = Row("urn:a", "pressure", 0, 9.0)
+ONCE, MOVED = [("normal", "raised")], [("normal", "raised"), ("raised", "normal")]
+
+
+def kept() -> tuple[Promise, Found]:
+    """A promise, and a platform that kept it."""
+    promise = Promise({*ROWS, DOUBT}, set(ROWS), {"{"}, {"note 0", "note 1"}, {"note 0"}, {"urn:a": 2, "urn:b": 0})
+    account = "balances: received = stored + rejected + quarantined"
+    return promise, Found(list(ROWS), {"urn:a": (3, 3.0)}, ["{"], ["note 0"], {"urn:a": [MOVED]}, account, 0)
+
+
+def lose_one(found: Found) -> None:
+    del found.history[0]
+
+
+def double_one(found: Found) -> None:
+    found.history.append(ROWS[0])
+
+
+def change_a_value(found: Found) -> None:
+    found.history[1] = ROWS[1]._replace(value=7.0)
+
+
+def fall_back(found: Found) -> None:
+    found.context = {"urn:a": (2, 2.0)}
+
+
+def forget_a_sensor(found: Found) -> None:
+    found.context = {}
+
+
+def lose_a_note(found: Found) -> None:
+    found.notes = []
+
+
+def double_a_note(found: Found) -> None:
+    found.notes = ["note 0", "note 0"]
+
+
+def lose_quarantine(found: Found) -> None:
+    found.quarantine = []
+
+
+def lose_an_alarm(found: Found) -> None:
+    found.alarms = {}
+
+
+def double_an_alarm(found: Found) -> None:
+    found.alarms = {"urn:a": [MOVED, MOVED]}
+
+
+def double_a_transition(found: Found) -> None:
+    found.alarms = {"urn:a": [[*ONCE, *MOVED]]}
+
+
+def stop_half_way(found: Found) -> None:
+    found.alarms = {"urn:a": [ONCE]}
+
+
+def raise_a_false_alarm(found: Found) -> None:
+    found.alarms = {"urn:a": [MOVED], "urn:b": [ONCE]}
+
+
+def lose_balance(found: Found) -> None:
+    found.account_code = 1
+
+
+def stay_behind(found: Found) -> None:
+    found.account = "3 messages on the log are not in this account yet\n" + found.account
+
+
+BROKEN = [
+    lose_one,
+    double_one,
+    change_a_value,
+    fall_back,
+    forget_a_sensor,
+    lose_a_note,
+    double_a_note,
+    lose_quarantine,
+    lose_an_alarm,
+    double_an_alarm,
+    double_a_transition,
+    stop_half_way,
+    raise_a_false_alarm,
+    lose_balance,
+    stay_behind,
+]
+
+
+def test_a_platform_that_kept_its_promises_has_no_problem() -> None:
+    promise, found = kept()
+    assert problems(promise, found) == []
+    found.history.append(DOUBT)
+    found.notes.append("note 1")
+    assert problems(promise, found) == [], "what was sent and not acknowledged may be there"
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda one: one.__name__)
+def test_a_broken_promise_is_reported(broken: Callable[[Found], None]) -> None:
+    promise, found = kept()
+    broken(found)
+    assert problems(promise, found)
+
+
+def test_a_seed_is_always_the_same_plan_and_another_seed_another() -> None:
+    plans = [plan_of(seed) for seed in range(20)]
+    assert plans == deepcopy(plans) == [plan_of(seed) for seed in range(20)]
+    assert len({describe(one) for one in plans}) == 20
+
+
+def test_the_plans_hold_every_kind_of_disturbance() -> None:
+    plans = [plan_of(seed) for seed in range(50)]
+    faults = {(one.kind, one.role) for plan in plans for one in plan.faults}
+    roles = ("gateway", "pipeline", "api", "nats-server")
+    assert {(kind, role) for kind in ("kill", "kill_twice", "hang") for role in roles} <= faults
+    assert ("kill", "supervisor") in faults
+    shapes = {one.shape for plan in plans for one in plan.sends}
+    assert shapes == {"whole", "malformed", "half", "wrong_secret"}
+    assert all(len(plan.faults) >= 3 for plan in plans)
+    late = [one for plan in plans for one in plan.sends if one.offset_ms < -LATE_MS // 2]
+    assert any(one.value > 900 for one in late), "late ones beyond the limit must raise nothing"
