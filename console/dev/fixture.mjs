@@ -138,7 +138,13 @@ const GET = [
   [/^\/api\/history$/, (_m, query) => history(query)],
   [/^\/api\/texts\/(\w+)$/, ([, lang]) => ({ types: inLang(TEXTS.types, lang), attributes: inLang(TEXTS.attributes, lang), domains: {} })],
   [/^\/api\/account$/, () => ({ balanced: true, links: { 'water-mqtt': { received: 128_402, stored: 128_390, rejected: {}, quarantined: 12, replayed: 0, in_quarantine: 12 }, 'air-hj212': { received: 9310, stored: 9300, rejected: { wrong_crc: 10 }, quarantined: 0, replayed: 0, in_quarantine: 0 } }, behind: { context: 0, watch: 0, incidents: 0, account: 0, history: 3 } })],
-  [/^\/health$/, () => ({ status: 'ok', checks: { log: 137_712, behind: { context: 0, history: 3 } } })],
+  [/^\/health$/, () => ({ status: 'ok', checks: { log: 137_712, behind: { context: 0, history: 3 }, problems: {} } })],
+  [/^\/api\/vitals$/, () => ({
+    roles: { api: { rss_bytes: 182_452_224, cpu_s: 41.2, silent_s: 0.4 }, gateway: { rss_bytes: 96_468_992, cpu_s: 88.1, silent_s: 0.7 }, pipeline: { rss_bytes: 251_658_240, cpu_s: 132.6, silent_s: 0.1 } },
+    links: { 'water-mqtt': { connections: 31, pending: 0 }, 'air-hj212': { connections: 3, frames: 4210 } }, intake: { waiting: 0, room: 1 },
+    log: { last_seq: 137_712, messages: 137_712, bytes: 48_234_496 }, disk_free_bytes: 64_424_509_440,
+    history: { tail_rows: 18_220, committed_at: new Date(Date.now() - 20_000).toISOString() }, live_clients: 2, certificates: { 'water-mqtt': '2027-03-01T00:00:00Z' },
+  })],
 ]
 const POST = [
   [/^\/api\/login$/, () => ({ user: 'kim', role: 'operator', name: '김하늘', token: 'fixture' })],

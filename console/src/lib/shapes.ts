@@ -238,7 +238,18 @@ export interface Account {
 
 export interface Health {
   status: 'ok' | 'degraded' | 'down'
-  checks: Record<string, unknown>
+  checks: { log: number | string; behind?: Record<string, number>; problems?: Record<string, string> }
+}
+
+export interface Vitals {
+  roles: Record<string, { rss_bytes?: number; cpu_s: number; silent_s: number }>
+  links: Record<string, Record<string, number>>
+  intake: { waiting?: number; room?: number }
+  log: { last_seq: number; messages: number; bytes: number }
+  disk_free_bytes: number
+  history: { tail_rows: number; committed_at: string | null }
+  live_clients: number
+  certificates: Record<string, string | null>
 }
 
 export interface Texts {
