@@ -23,7 +23,7 @@ _HEAD = f"{'link':<16}{'received':>14}{'stored':>14}{'rejected':>12}{'quarantine
 def account(arguments: argparse.Namespace) -> int:
     """Prints the balance per link; 1 when one does not balance."""
     store = _store(arguments.data)
-    lines = balances(store)
+    lines = balances(store, recount=True)
     print(_HEAD)
     for one in lines:
         print(_line(one))

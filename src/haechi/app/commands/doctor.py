@@ -94,7 +94,7 @@ def _log(settings: RunSettings) -> Finding:
 
 
 def _balance(settings: RunSettings) -> Finding:
-    wrong = [one.link for one in balances(account_store(settings.folder)) if one.missing]
+    wrong = [one.link for one in balances(account_store(settings.folder), recount=True) if one.missing]
     return Finding(
         not wrong, "account balances", f"links {', '.join(wrong)}: see `haechi account`; keep the log and report it"
     )

@@ -2,8 +2,8 @@
 `haechi account`.
 
 Three counts from three places must agree: what the doors received (tallies), the rows that are on the log (counted
-here,
-row by row), and what lies in quarantine (summed from the entries themselves).
+here, row by row), and what lies in quarantine (counted entry by entry as it comes and goes; `haechi account` and
+`haechi doctor` sum the entries themselves).
 """
 
 import base64
@@ -21,6 +21,7 @@ from haechi.ports import Change, Notice, Record, RecordStore
 
 COLLECTIONS: Mapping[str, Sequence[str]] = {"accounts": (), "quarantine": ("link", "state", "reason", "received_at")}
 PAGE = 10_000
+STEP = 500  # entries in memory at once: each may be megabytes
 TRIES = 100
 
 
@@ -85,10 +86,12 @@ class _Book:
         for count in pc.value_counts(frame.observations.column("link")).to_pylist():
             self._account(count["values"])["stored"] += count["counts"]
         for entry in frame.quarantined:
+            self._account(entry.link)["held"] += entry.count if self._entry(entry.id) is None else 0
             self._entries[entry.id] = _document(entry)
         for id in frame.resolved:
             known = self._entry(id)
-            if known is not None:
+            if known is not None and known["state"] == "held":
+                self._account(known["link"])["held"] -= known["count"]
                 self._entries[id] = {**known, "state": "replayed", "replayed_at": self._now}
 
     def _entry(self, id: str) -> dict[str, Any] | None:
@@ -108,11 +111,14 @@ class _Book:
     def _account(self, link: str) -> dict[str, Any]:
         if link not in self._accounts:
             known = self._store.get("accounts", link)
+            if known is not None and "held" not in known:  # written before this count was kept
+                known["held"] = _held(self._store).get(link, 0)
             self._accounts[link] = known or {
                 "received": 0,
                 "stored": 0,
                 "quarantined": 0,
                 "replayed": 0,
+                "held": 0,
                 "rejected": {},
             }
         return self._accounts[link]
@@ -145,14 +151,16 @@ def message_of(entry: Mapping[str, Any]) -> Message:
     return Message(entry["link"], entry["device"], entry["channel"], payload, entry["received_at"])
 
 
-def balances(store: RecordStore) -> list[Balance]:
-    """The account of every link, by name.
+def balances(store: RecordStore, recount: bool = False) -> list[Balance]:
+    """The account of every link, by name. With `recount` every entry in quarantine is read, however many there are.
 
-    Read in several steps while the pipeline goes on: what is missing counts only when nothing was entered meanwhile.
+    That takes several steps while the pipeline goes on: what is missing counts only when nothing was entered meanwhile.
     """
     for _ in range(TRIES):
-        position, held = store.position(), _held(store)
-        lines = [_balance(one, held.get(one["id"], 0)) for one in store.find("accounts", limit=PAGE)]
+        position = store.position()
+        accounts = store.find("accounts", limit=PAGE)
+        held = _held(store) if recount or any("held" not in one for one in accounts) else None
+        lines = [_balance(one, one["held"] if held is None else held.get(one["id"], 0)) for one in accounts]
         if store.position() == position or not any(one.missing for one in lines):
             break
     return lines
@@ -171,7 +179,7 @@ def _balance(account: Mapping[str, Any], held: int) -> Balance:
 def _held(store: RecordStore) -> dict[str, int]:
     totals: dict[str, int] = {}
     offset = 0
-    while page := store.find("quarantine", {"state": "held"}, limit=PAGE, offset=offset):
+    while page := store.find("quarantine", {"state": "held"}, limit=STEP, offset=offset):
         for entry in page:
             totals[entry["link"]] = totals.get(entry["link"], 0) + entry["count"]
         offset += len(page)

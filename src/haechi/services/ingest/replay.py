@@ -9,11 +9,9 @@ from typing import Any
 from haechi.core.errors import NotFound
 from haechi.core.frame import Frame, Tally, encode
 from haechi.ports import Log, RecordStore
-from haechi.services.ingest.account import PAGE, message_of
+from haechi.services.ingest.account import PAGE, STEP, message_of
 from haechi.services.ingest.batch import Builder
 from haechi.services.ingest.mapping import Mapper
-
-STEP = 500  # messages in memory at once: each may be megabytes
 
 
 @dataclass(frozen=True, slots=True)
