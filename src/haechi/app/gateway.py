@@ -59,16 +59,20 @@ async def _topics(city: City, bus: Bus, clock: Clock) -> list[Stop]:
 
 
 async def _start_all(adapters: Mapping[str, Adapter]) -> None:
-    for link, adapter in adapters.items():
-        while True:
-            try:
-                await adapter.start()
-            except Unavailable as error:
-                _events.warning("adapter_waits", link=link, error=str(error))
-                await asyncio.sleep(RETRY_S)
-            else:
-                _events.info("adapter_listens", link=link)
-                break
+    """Each by itself: a link whose port is taken must not close the doors of the others."""
+    await asyncio.gather(*(_start(link, adapter) for link, adapter in adapters.items()))
+
+
+async def _start(link: str, adapter: Adapter) -> None:
+    while True:
+        try:
+            await adapter.start()
+        except Unavailable as error:
+            _events.warning("adapter_waits", link=link, error=str(error))
+            await asyncio.sleep(RETRY_S)
+        else:
+            _events.info("adapter_listens", link=link)
+            return
 
 
 def _health(adapters: Mapping[str, Adapter], intake: GroupIntake) -> Mapping[str, Any]:
