@@ -8,7 +8,7 @@ from haechi.core.errors import InvalidSettings
 
 LIMITS: Mapping[str, tuple[float, float]] = {
     "port": (0, 65_535),
-    "body_bytes_max": (1, 1_000_000_000),
+    "body_bytes_max": (1, 30_000_000),  # whole, it must fit into one message of the log, should it be quarantined
     "body_s": (0.1, 3_600),
     "in_flight_max": (1, 100_000),
     "retry_after_s": (1, 3_600),
