@@ -23,6 +23,7 @@ from haechi.app.measures import Gauges, Measures
 from haechi.app.readers import Account, Alarms, Incidents, rule_shown
 from haechi.app.settings import RunSettings
 from haechi.app.vitals import Heard, report
+from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, decode, encode
 from haechi.core.times import to_us
 from haechi.faces.console.feed import Feed
@@ -180,7 +181,10 @@ async def _refresh(core: _Core) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(committed.wait(), REFRESH_S)
         committed.clear()
-        await asyncio.to_thread(core.history.refresh)
+        try:
+            await asyncio.to_thread(core.history.refresh)
+        except Unavailable as error:  # answers stay whole: what is not taken over stays in the tail
+            _events.warning("history_not_refreshed", error=str(error))
 
 
 async def _serve(server: uvicorn.Server) -> None:
