@@ -117,3 +117,11 @@ async def test_a_notice_that_breaks_its_listener_is_told_and_does_not_end_it(
     await stop()
     assert heard == [b"good"]
     assert "notice_not_obeyed" in capsys.readouterr().out
+
+
+async def test_the_newest_of_some_subjects_is_known_without_reading(log: NatsLog) -> None:
+    for subject in ("obs", "entity", "ops", "ops"):
+        await log.append(subject, b"", f"{subject}-{await log.last_seq()}")
+    assert await log.last_seq_of(frozenset({"obs", "entity"})) == 2
+    assert await log.last_seq_of(frozenset({"ops"})) == 4
+    assert await log.last_seq_of(frozenset({"filler"})) == 0

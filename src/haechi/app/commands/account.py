@@ -14,7 +14,7 @@ from haechi.core.errors import InvalidSettings, NotFound, Unavailable
 from haechi.core.times import format_iso
 from haechi.plugins.stores.nats.log import NatsLog, close, connect
 from haechi.plugins.stores.sqlite.records import SqliteRecords
-from haechi.services.ingest.account import Balance, balances
+from haechi.services.ingest.account import AccountProjection, Balance, balances
 from haechi.services.ingest.replay import Replayed, chosen, held, replay_all
 
 _HEAD = f"{'link':<16}{'received':>14}{'stored':>14}{'rejected':>12}{'quarantined':>13}{'missing':>9}"
@@ -52,10 +52,14 @@ def _behind_or_stopped(data: Path, store: SqliteRecords) -> int:
 
 
 async def behind(settings: run_settings.RunSettings, store: SqliteRecords) -> int:
-    """Messages on the log after the account's position; `Unavailable` when the platform does not run."""
+    """Messages on the log after the account's position, 0 when none of them is its business (operators' commands);
+    `Unavailable` when the platform does not run."""
     client = await connect(settings.log, "account")
     try:
-        return max(0, await NatsLog(client).last_seq() - store.position())
+        log, position = NatsLog(client), store.position()
+        if await log.last_seq_of(AccountProjection.subjects) <= position:
+            return 0
+        return max(0, await log.last_seq() - position)
     finally:
         await close(client)
 

@@ -210,6 +210,18 @@ class NatsLog:
             raise Unavailable(f"the log does not answer: {error}") from error
         return state.last_seq
 
+    async def last_seq_of(self, subjects: frozenset[str]) -> int:
+        """Seq of the newest message on these subjects, 0 when there is none."""
+        newest = 0
+        for subject in subjects:
+            try:
+                newest = max(newest, (await self._stream.get_last_msg(STREAM, PREFIX + subject)).seq or 0)
+            except NotFoundError:
+                continue
+            except (nats.errors.Error, JetStreamError, OSError) as error:
+                raise Unavailable(f"the log does not answer: {error}") from error
+        return newest
+
 
 def unbroken(records: list[Record], after: int) -> list[Record]:
     """The records that follow `after` without one missing between."""
