@@ -83,11 +83,12 @@ async def _mend_log(log: Log, position: int) -> None:
 
     Filler takes those numbers, so that no new message gets a number a projection believes it has seen.
     """
-    missing = position - await log.last_seq()
-    if missing > 0:
-        _events.warning("log_forgot_messages", count=missing, cause="power loss under durability os, or a restored log")
-    for number in range(missing):
-        await log.append("filler", b"", f"filler-{position}-{number}")
+    last = await log.last_seq()
+    if last < position:
+        cause = "power loss under durability os, or a restored log"
+        _events.warning("log_forgot_messages", count=position - last, cause=cause)
+    for seq in range(last + 1, position + 1):  # named after its number: killed half-way, the rest is not taken for done
+        await log.append("filler", b"", f"filler-{seq}")
 
 
 async def _provision(city: City, settings: RunSettings, log: Log, clock: Clock) -> None:
