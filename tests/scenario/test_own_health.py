@@ -5,13 +5,16 @@ import os
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exposition import Family, parse
 from haechi.testing.platform import Platform
 
+ENTITY = "urn:ngsi-ld:Platform:tiny:self"
 ROLES = {"gateway", "pipeline", "api"}
 
 
@@ -75,3 +78,34 @@ def test_prometheus_reads_the_platform_and_a_hanging_gateway_is_named(platform: 
     finally:
         os.kill(gateway, signal.SIGCONT)
     platform.wait_for(lambda: platform.request("GET", "/health")["status"] == "ok", 10, "it did not come back")
+
+
+@pytest.fixture
+def watched(tiny_city: Path, tmp_path: Path) -> Iterator[Platform]:
+    """The small city with the domain that watches the platform."""
+    described = tiny_city / "city.toml"
+    described.write_text(described.read_text().replace('["water", "air"]', '["water", "air", "platform"]'))
+    with Platform(tiny_city, tmp_path / "data") as running:
+        yield running
+
+
+def test_a_gateway_that_hangs_becomes_an_alarm_that_ends_with_it(watched: Platform) -> None:
+    def alarms() -> list[dict[str, Any]]:
+        return list(watched.request("GET", "/api/alarms")["alarms"])
+
+    entity = f"/api/entities/{ENTITY}"
+    watched.wait_for(lambda: watched.request("GET", "/api/latest?domain=platform")["entity"], 20, "it says nothing")
+    assert watched.request("GET", entity)["attributes"]["gatewaySilence"]["value"] < 10
+    assert alarms() == []
+    gateway = watched.pids()["gateway"]
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        raised = watched.wait_for(alarms, 40, "no alarm")
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    assert [(one["rule"], one["level"], one["entity"]) for one in raised] == [("platform.gateway", "alert", ENTITY)]
+    assert raised[0]["entity_name"] == {"ko": "통합플랫폼", "zh": "城市平台", "en": "City platform"}
+    assert raised[0]["playbook"] == "platform.trouble"
+    watched.wait_for(lambda: not alarms()[0]["condition_active"], 30, "the alarm's condition stays")
+    account = watched.request("GET", "/api/account")
+    assert account["balanced"] and account["links"]["platform"]["stored"] >= 10

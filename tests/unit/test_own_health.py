@@ -1,5 +1,6 @@
 """When the platform calls itself degraded: by how long something has been wrong, not by who asks when."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from haechi.core.errors import InvalidData, Unavailable
 from haechi.core.times import to_us
 
 GIB = 1024**3
+ROOT = Path(__file__).parents[2]
 
 
 class Bus:
@@ -159,3 +161,15 @@ def test_the_end_of_a_certificate_is_what_openssl_says(tmp_path: Path, days: str
 def test_what_is_no_certificate_is_refused(text: str) -> None:
     with pytest.raises(InvalidData):
         ends_at(text)
+
+
+def test_every_figure_is_in_the_document() -> None:
+    text = (ROOT / "docs/operate/health.md").read_text("utf-8")
+    named = set(re.findall(r"\bhaechi_[a-z_]+", (ROOT / "src/haechi/app/measures.py").read_text("utf-8")))
+    assert len(named) > 20
+    assert {one for one in named if f"`{one}`" not in text} == set()
+
+
+async def test_the_document_names_every_check(world: World) -> None:
+    text = (ROOT / "docs/operate/health.md").read_text("utf-8")
+    assert [one for one in world.health.checks() if f"`{one}`" not in text] == []

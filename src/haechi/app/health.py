@@ -104,12 +104,20 @@ class Health:
         """Samples missing in two audits in a row."""
         return min(self._audits)
 
+    def disk_free(self) -> int:
+        """Bytes free where the platform writes."""
+        return self._sources.disk_free()
+
+    def silent_s(self, role: str) -> float:
+        """Seconds since the role last said how it is."""
+        return self._sources.heard.silent_s(role)
+
     def _lag(self) -> str:
         late = [f"{name} {self.behind[name]:,}" for name, seconds in self.late_s().items() if seconds > LATE_S]
         return f"messages behind for over {LATE_S:.0f} s: {', '.join(late)}; see `haechi doctor`" if late else ""
 
     def _disk(self) -> str:
-        free = self._sources.disk_free()
+        free = self.disk_free()
         return f"{free / 1024**3:.1f} GiB free: make room before the log refuses appends" if free < LOW_DISK else ""
 
     def _account(self) -> str:
@@ -117,6 +125,6 @@ class Health:
         return f"{count:,} samples not accounted for; see `haechi account`, keep the log" if count else ""
 
     def _silence(self, role: str) -> str:
-        silent_s = self._sources.heard.silent_s(role)
+        silent_s = self.silent_s(role)
         text = f"the {role} has said nothing for {silent_s:.0f} s; read its messages"
         return text if silent_s > SILENT_S else ""

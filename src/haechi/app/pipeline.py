@@ -3,11 +3,15 @@ incidents."""
 
 import asyncio
 import hashlib
+import shutil
+import time
 from pathlib import Path
 
 import structlog
 
+from haechi.app import selfwatch
 from haechi.app.clock import clock_of
+from haechi.app.health import Health, Sources
 from haechi.app.parts import (
     account_store,
     alarm_store,
@@ -22,7 +26,7 @@ from haechi.app.parts import (
     load_rules,
 )
 from haechi.app.settings import RunSettings
-from haechi.app.vitals import report
+from haechi.app.vitals import Heard, report
 from haechi.core.frame import Frame, encode
 from haechi.core.times import to_us
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
@@ -33,7 +37,7 @@ from haechi.services.commands import CommandProjection, setpoints, to_log
 from haechi.services.context.projection import ContextProjection
 from haechi.services.history.writer import HistoryWriter
 from haechi.services.incidents import IncidentProjection, linked
-from haechi.services.ingest.account import AccountProjection
+from haechi.services.ingest.account import AccountProjection, missing
 from haechi.services.stream.runner import Runner
 from haechi.services.watch.projection import WatchProjection
 
@@ -49,11 +53,16 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     projections = _projections(settings, city)
     await _mend_log(log, max(one.position() for one in projections))
     stop = await to_log(bus, log)
+    runner, heard = Runner(log, bus, clock, projections), Heard(bus, time.monotonic)
+    await heard.start()
+    health = _health(settings, log, runner, heard)
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(Runner(log, bus, clock, projections).run())
+            group.create_task(runner.run())
             group.create_task(report("pipeline", bus))
             await _provision(city, settings, log, clock)
+            group.create_task(health.keep())
+            group.create_task(selfwatch.tell(city, health, log, clock))
             ready.set()
     finally:
         await stop()
@@ -76,6 +85,20 @@ def _projections(settings: RunSettings, city: City) -> list[Projection]:
         IncidentProjection(incidents, alarms, load_playbooks(city)),
         CommandProjection(command_store(settings), setpoints(city), current),
     ]
+
+
+def _health(settings: RunSettings, log: NatsLog, runner: Runner, heard: Heard) -> Health:
+    account = account_store(settings.folder)
+    sources = Sources(
+        last_seq=log.last_seq,
+        applied=runner.seen,
+        heard=heard,
+        disk_free=lambda: shutil.disk_usage(settings.folder).free,
+        missing=lambda: missing(account),
+        monotonic=time.monotonic,
+        roles=("gateway",),
+    )
+    return Health(sources)
 
 
 async def _mend_log(log: Log, position: int) -> None:

@@ -91,6 +91,7 @@ _TABLE: dict[str, tuple[tuple[str, ...], ...]] = {
     "illuminance": (("LUX", "lx", "1"),),
     "level": (("2N", "dB", "1"),),
     "acidity": (("Q30", "pH", "1"),),
+    "memory": (("AD", "B", "1"), ("4L", "MB", "1000000"), ("E34", "GB", "1000000000")),
     "turbidity": (("NTU", "NTU", "1"),),
 }
 

@@ -26,7 +26,7 @@ name = { ko = "김포시", zh = "金浦市", en = "Gimpo" }
 country = "KR"
 time_zone = "Asia/Seoul"
 languages = ["ko", "zh", "en"]
-domains = ["water", "air", "weather", "safety"]
+domains = ["water", "air", "weather", "safety", "platform"]
 simulated = true
 frame = { west = 126.52, south = 37.57, east = 126.82, north = 37.76, srid = 4326 }
 centre = [126.662, 37.647]
