@@ -122,7 +122,7 @@ class Supervisor:
 
     async def _keep_server(self) -> None:
         while True:
-            code = await self._server.wait()
+            code = await self._server.ended()
             _events.warning("nats_server_died", code=code)
             await self._start_server_again()
 

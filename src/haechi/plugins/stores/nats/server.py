@@ -16,6 +16,10 @@ from haechi.core.errors import InvalidSettings, Unavailable
 
 # What survives power loss: "disk" syncs each append before it is confirmed, "os" once a second.
 SYNC = {"disk": "always", "os": "1s"}
+# What nats-server says when it could not write; it then refuses every append until it is started again.
+WRITE_ERRORS = (b"critical write error", b"failed to store a msg", b"out of resources")
+LOOK_S = 2.0
+ROOM = 8 * 1024 * 1024  # bytes free on the disk before another start is worth it
 MAX_PAYLOAD = 32 * 1024 * 1024  # a quarantined body of a push may be large; frames are some megabytes at most
 START_S = 300.0  # a killed server reads its whole stream again before it listens: minutes at twenty gigabytes
 _CONFIG = """\
@@ -66,6 +70,7 @@ class NatsServer:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
+        self._read_to = 0  # how much of its log file has been looked at
 
     @property
     def pid(self) -> int | None:
@@ -73,7 +78,8 @@ class NatsServer:
 
     async def start(self) -> None:
         config = self._write_config()
-        log = self._settings.folder / "nats-server.log"
+        log = self._log_file
+        self._read_to = log.stat().st_size if log.exists() else 0
         self._process = await asyncio.create_subprocess_exec(
             binary(), "-c", str(config), "-l", str(log), preexec_fn=die_with_parent(), start_new_session=True
         )
@@ -86,6 +92,10 @@ class NatsServer:
         self._process.kill()  # two servers on one folder would spoil it
         await self._process.wait()
         raise Unavailable(f"nats-server does not answer on port {self._settings.address.port}; see {log}")
+
+    @property
+    def _log_file(self) -> Path:
+        return self._settings.folder / "nats-server.log"
 
     def _write_config(self) -> Path:
         one = self._settings
@@ -117,6 +127,30 @@ class NatsServer:
     async def wait(self) -> int:
         assert self._process is not None
         return await self._process.wait()
+
+    async def ended(self) -> int:
+        """As `wait`, but stops the server itself once the disk it could not write to has room again."""
+        mending = asyncio.create_task(self._stop_when_of_use())
+        try:
+            return await self.wait()
+        finally:
+            mending.cancel()
+
+    async def _stop_when_of_use(self) -> None:
+        failed = False
+        while not failed or shutil.disk_usage(self._settings.folder).free < ROOM:
+            await asyncio.sleep(LOOK_S)
+            failed = failed or await asyncio.to_thread(self._could_not_write)
+        await self.stop()
+
+    def _could_not_write(self) -> bool:
+        if not self._log_file.exists():  # it could not even write that
+            return False
+        with self._log_file.open("rb") as log:
+            log.seek(self._read_to)
+            said = log.read()
+        self._read_to += len(said)
+        return any(words in said for words in WRITE_ERRORS)
 
     async def stop(self) -> None:
         if self._process is None or self._process.returncode is not None:
