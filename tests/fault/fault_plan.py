@@ -43,13 +43,17 @@ class Plan:
     """A run. `alarms`: how many transitions each series' one alarm makes (0: it raises none)."""
 
     seed: int
+    burst_ms: int
     sends: tuple[Send, ...]
     faults: tuple[Fault, ...]
     alarms: tuple[tuple[str, int], ...]
     notes_ms: tuple[int, ...]  # when the operator writes a note into the incident
 
 
-def plan_of(seed: int, burst_ms: int = 9_000, most_a_series: int = 250) -> Plan:
+BURST_MS = 9_000
+
+
+def plan_of(seed: int, burst_ms: int = BURST_MS, most_a_series: int = 250) -> Plan:
     """The plan of a seed."""
     rng = random.Random(seed)
     sends: list[Send] = []
@@ -60,7 +64,7 @@ def plan_of(seed: int, burst_ms: int = 9_000, most_a_series: int = 250) -> Plan:
         sends += _series(rng, series, transitions, rng.randint(most // 2, most), burst_ms)
         alarms.append((series, transitions))
     notes = tuple(sorted(rng.randrange(burst_ms) for _ in range(rng.randint(4, 8))))
-    return Plan(seed, tuple(sorted(sends)), _faults(rng, burst_ms), tuple(alarms), notes)
+    return Plan(seed, burst_ms, tuple(sorted(sends)), _faults(rng, burst_ms), tuple(alarms), notes)
 
 
 def without_faults(plan: Plan) -> Plan:
@@ -129,7 +133,10 @@ def describe(plan: Plan) -> str:
     shapes: dict[str, int] = {}
     for one in plan.sends:
         shapes[one.shape] = shapes.get(one.shape, 0) + 1
-    lines = [f"seed {plan.seed}: " + ", ".join(f"{count} {shape}" for shape, count in sorted(shapes.items()))]
+    lines = [
+        f"seed {plan.seed}, burst {plan.burst_ms} ms: "
+        + ", ".join(f"{count} {shape}" for shape, count in sorted(shapes.items()))
+    ]
     lines += [f"  {one.at_ms:>6} ms {one.kind} {one.role} {one.for_ms or ''}".rstrip() for one in plan.faults]
     lines.append("  alarm transitions: " + ", ".join(f"{series} {count}" for series, count in plan.alarms))
     return "\n".join(lines)

@@ -81,7 +81,8 @@ def run(plan: Plan, folder: Path, lie: bool = False) -> Outcome:
         _collect(stage, promise, senders, operator)
         if lie:
             promise.acknowledged.add(stage.row(Send(0, "a", "P-1", -1, 300.0)))
-        errors = [f"the harness itself failed: {one.error!r}" for one in (*senders, saboteur) if one.error]
+        failures = [*(one.error for one in senders), saboteur.error]
+        errors = [f"the harness itself failed: {one!r}" for one in failures if one]
         platform.wait_for(lambda: settled(platform), SETTLE_S, f"does not settle\n{describe(plan)}\n{saboteur.journal}")
         found = look(platform, incident, [entity_of(series) for series in (FIRST, *DOORS)])
     return Outcome(plan, errors + problems(promise, found), promise, found, saboteur.journal, time.monotonic() - began)

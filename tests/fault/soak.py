@@ -1,6 +1,7 @@
 """`make soak`: fresh seeds for SOAK_S seconds (an hour), one after the other; exits with 1 when one broke a promise.
 
-`python tests/fault/soak.py SEED...` repeats these seeds and leaves their folders to be looked at.
+`python tests/fault/soak.py SEED...` repeats these seeds and leaves their folders to be looked at; set BURST_MS
+to what the failed run printed (the tests of CI are shorter).
 """
 
 import os
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fault_plan import describe, plan_of
+from fault_plan import BURST_MS, describe, plan_of
 from fault_run import run
 
 
@@ -35,12 +36,13 @@ def _fresh(end: float) -> Iterator[int]:
 
 
 def _one(seed: int, keep: bool) -> bool:
+    plan = plan_of(seed, int(os.environ.get("BURST_MS", BURST_MS)))
     folder = Path(tempfile.mkdtemp(prefix=f"haechi-fault-{seed}-"))
     try:
-        outcome = run(plan_of(seed), folder)
+        outcome = run(plan, folder)
         good, report = not outcome.problems, outcome.report()
     except Exception as error:  # the platform did not come back or did not settle: as bad as a lost observation
-        good, report = False, f"{describe(plan_of(seed))}\n{error!r}"
+        good, report = False, f"{describe(plan)}\n{error!r}"
     print(f"seed {seed}: kept" if good else f"{report}\nFAILED; see {folder}", flush=True)
     if good and not keep:
         shutil.rmtree(folder)
