@@ -42,7 +42,8 @@ def held(platform: Platform, token: str) -> float:
 def test_prometheus_reads_the_platform_and_a_hanging_gateway_is_named(platform: Platform) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(platform.url + "/metrics", timeout=10)
-    assert refused.value.code == 401
+    with refused.value as answer:
+        assert answer.code == 401
     token = platform.request("POST", "/api/login", {"user": platform.user, "password": platform.password})["token"]
     platform.request("GET", "/api/me")  # logs the platform's own client in
 
