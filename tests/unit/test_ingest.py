@@ -77,6 +77,8 @@ def test_a_clock_ahead_of_ours_is_corrected_and_marked() -> None:
         (b"{", "malformed"),
         (b'{"p": "high"}', "bad_type"),
         (b'{"p": true}', "bad_type"),
+        (b'{"p": "1_000"}', "bad_type"),
+        (b'{"p": "nan"}', "bad_type"),
         (b'{"p": null}', "empty"),
         (b'{"open": 7}', "bad_type"),
         (b'{"mode": 1}', "bad_type"),

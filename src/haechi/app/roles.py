@@ -24,13 +24,21 @@ def run_role(name: str, body: Body, settings: RunSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     try:
         uvloop.run(_until_signal(name, body, settings))
-    except InvalidSettings as error:
-        _events.error("invalid_settings", role=name, error=str(error))
-        return INVALID
-    except HaechiError as error:
-        _events.error("role_failed", role=name, error=str(error))
-        return 1
+    except (HaechiError, ExceptionGroup) as group:
+        error = _cause(group)
+        if not isinstance(error, HaechiError):
+            raise
+        invalid = isinstance(error, InvalidSettings)
+        _events.error("invalid_settings" if invalid else "role_failed", role=name, error=str(error))
+        return INVALID if invalid else 1
     return 0
+
+
+def _cause(error: Exception) -> Exception:
+    """The one error a group of tasks ended with; the group itself when there are several."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error
 
 
 async def _until_signal(name: str, body: Body, settings: RunSettings) -> None:

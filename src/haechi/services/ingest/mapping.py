@@ -131,6 +131,8 @@ def _target(entity: str, rule: FieldRule, known: Attribute, unit: str | None) ->
 def _number(value: Any) -> tuple[float | None, str | None]:
     if isinstance(value, bool):
         raise InvalidData(f"a number is wanted, not {value!r}", "bad_type")
+    if isinstance(value, str) and "_" in value:  # Python would read 1_000; no device means that
+        raise InvalidData(f"a number is wanted, not {value[:60]!r}", "bad_type")
     try:
         number = float(value)
     except (TypeError, ValueError) as error:

@@ -1,0 +1,36 @@
+"""A role's exit code tells the supervisor whether trying again is any use."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from haechi.app.roles import run_role
+from haechi.app.settings import RunSettings
+from haechi.app.supervisor import INVALID
+from haechi.core.errors import InvalidSettings, Unavailable
+from haechi.plugins.stores.nats.server import Address
+
+
+def code(problem: Exception, folder: Path) -> int:
+    async def body(settings: RunSettings, ready: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+
+    async def fail() -> None:
+        raise problem
+
+    return run_role("pipeline", body, RunSettings("city", str(folder), Address(1, "x")))
+
+
+def test_what_trying_again_cannot_mend_is_not_tried_again(tmp_path: Path) -> None:
+    assert code(InvalidSettings("no such city"), tmp_path) == INVALID
+
+
+def test_what_is_away_is_tried_again(tmp_path: Path) -> None:
+    assert code(Unavailable("the disk is full"), tmp_path) == 1
+
+
+def test_a_bug_is_shown_whole(tmp_path: Path) -> None:
+    with pytest.raises(ExceptionGroup):
+        code(ZeroDivisionError(), tmp_path)
