@@ -20,7 +20,7 @@ class Server:
         self.up, self.died = asyncio.Event(), asyncio.Event()
         self.died.set()
 
-    async def wait(self) -> int:
+    async def ended(self) -> int:
         await self.died.wait()
         return 1
 
