@@ -150,10 +150,11 @@ class Desk:
             before = None
             for _ in range(400):
                 self.press("ArrowRight", "j")
-                if not chosen.count():
+                # One look: between two the selected row may be gone.
+                now = next(iter(chosen.evaluate_all("rows => rows.map(row => row.dataset.id)")), None)
+                if now is None:
                     self.page.wait_for_timeout(100)  # the list is still empty
                     break
-                now = chosen.first.get_attribute("data-id")
                 if now == alarm:
                     return
                 if now == before:

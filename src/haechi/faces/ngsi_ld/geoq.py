@@ -87,7 +87,7 @@ def _safely(test: Callable[[Mapping[str, Any]], bool], geometry: Mapping[str, An
     """A device may have sent a geometry that crosses itself: it stands in no relation to anything."""
     try:
         return test(geometry)
-    except (ValueError, TypeError, IndexError, shapely.GEOSException):
+    except (ValueError, TypeError, KeyError, IndexError, shapely.GEOSException):
         return False
 
 
