@@ -69,7 +69,9 @@ class Alarms:
             )
         elif not watcher.suppressed and alarm["state"] == State.SUPPRESSED:
             self._move(alarm, Event.UNSUPPRESS, Act(at, SYSTEM, "unsuppressed"))
-        alarm["suppressing"] = watcher.suppressed
+        if alarm["suppressing"] != watcher.suppressed:  # kept also where it moved nothing: a restart must find it so
+            alarm["suppressing"] = watcher.suppressed
+            self._staged["alarms", alarm["id"]] = alarm
 
     def _new(self, watcher: Watcher, at: int) -> dict[str, Any]:
         rule, entity = watcher.rule, self._described(watcher.entity)
