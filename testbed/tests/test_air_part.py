@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from haechi_testbed.clock import SECOND, VirtualClock, parse_instant
-from haechi_testbed.parts.air import AirPart
-from haechi_testbed.runner import Pace
+from haechi_testbed.part import Pace, Traffic
 from haechi_testbed.twins.air.config import load
+from haechi_testbed.twins.air.part import AirPart
 
 CITY = Path(__file__).parents[2] / "cities" / "gimpo"
 START = parse_instant("2026-11-22T12:00:00+09:00")
@@ -40,7 +40,7 @@ async def test_every_site_sends_once_a_minute(part: AirPart) -> None:
     _run(part, 5)
     assert len(part.posts) == 17
     assert {post.device.sent for post in part.posts.values()} == {5}
-    assert (part.sent, part.acknowledged, part.refused) == (85, 0, [])
+    assert part.traffic() == Traffic(85, 0, ())
 
 
 async def test_a_frame_carries_the_factors_of_its_kind_of_site(part: AirPart) -> None:
@@ -82,7 +82,8 @@ async def test_sites_without_a_secret_stay_out(part: AirPart) -> None:
     site = SITES["AS-01"][1]
     alone = AirPart(CITY, {site.mn: "x"}, ("127.0.0.1", 9), clock, Pace(START, 60.0, 1))
     assert set(alone.posts) == {"AS-01"}
-    assert alone.owns("stuck", "AS-01")
-    assert not alone.owns("stuck", "AS-02")
+    assert alone.targets("stuck") == ("AS-01",)
+    assert "ES-01" in alone.targets("exceedance")
+    assert alone.targets("burst") == ()
     assert await alone.finish(0.0) == 0
     await asyncio.sleep(0)

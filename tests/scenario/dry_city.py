@@ -18,8 +18,8 @@ from haechi.services.watch import Described, Rule, city_rules
 from haechi.services.watch.evaluator import Evaluator
 from haechi.services.watch.watcher import Watcher
 from haechi_testbed.clock import parse_instant
-from haechi_testbed.parts.water import WaterPart
-from haechi_testbed.runner import Pace
+from haechi_testbed.part import Pace
+from haechi_testbed.twins.water.part import WaterPart
 
 GIMPO = Path(__file__).parents[2] / "cities" / "gimpo"
 TICK_S = 10

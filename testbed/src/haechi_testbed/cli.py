@@ -16,6 +16,7 @@ from pathlib import Path
 from haechi_testbed import api, control, running
 from haechi_testbed.clock import format_instant, parse_instant, parse_span
 from haechi_testbed.faults import parse_name, read_truth
+from haechi_testbed.part import Address
 from haechi_testbed.scenario import read
 from haechi_testbed.score import score
 from haechi_testbed.worlds import gimpo
@@ -82,8 +83,11 @@ def _add_others(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _add_city(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("city", type=Path, metavar="CITY_DIR")
     parser.add_argument("--credentials", type=Path, required=True, help="JSON {device: {link: secret}}")
-    parser.add_argument("--mqtt", default="127.0.0.1:1883", metavar="HOST:PORT")
-    parser.add_argument("--hj212", default="127.0.0.1:8212", metavar="HOST:PORT")
+    parser.add_argument("--mqtt", metavar="HOST:PORT", help="the same as --door water-mqtt=HOST:PORT")
+    parser.add_argument("--hj212", metavar="HOST:PORT", help="the same as --door air-hj212=HOST:PORT")
+    parser.add_argument(
+        "--door", action="append", default=[], metavar="LINK=HOST:PORT", help="instead of what links/LINK.toml says"
+    )
     parser.add_argument("--haechi", metavar="URL", help="keep time with the platform there (drills)")
     parser.add_argument("--user", default="admin", help=f"its password comes from ${PASSWORD_VARIABLE} or is asked for")
     parser.add_argument("--truth", type=Path, help="write every fault here, one JSON object a line")
@@ -116,8 +120,20 @@ def _scenario(options: argparse.Namespace) -> int:
     return _simulate(options, course)
 
 
+def _moved(options: argparse.Namespace) -> dict[str, Address]:
+    words = [f"water-mqtt={options.mqtt}"] if options.mqtt else []
+    words += [f"air-hj212={options.hj212}"] if options.hj212 else []
+    moved = {}
+    for word in (*words, *options.door):
+        link, _, where = word.partition("=")
+        if not (options.city / "links" / f"{link}.toml").exists():
+            raise ValueError(f"--door {word}: {options.city} has no links/{link}.toml; write LINK=HOST:PORT")
+        moved[link] = running.address(where)
+    return moved
+
+
 def _simulate(options: argparse.Namespace, course: running.Course) -> int:
-    doors = running.Doors(running.address(options.mqtt), running.address(options.hj212))
+    doors = running.doors(options.city, _moved(options))
     site = running.Site(options.city, running.credentials(options.credentials), doors, options.truth)
     stopped = asyncio.Event()
 

@@ -5,31 +5,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from haechi_testbed import twins
 from haechi_testbed.clock import format_instant, parse_instant
-
-WATER_SIGNS = ("water.pressure_low", "water.pressure_drop", "water.inflow_", "water.night_flow")
-PLANT = ("water.pump_failure", "water.tank_low", *WATER_SIGNS)
-AIR_SIGNS = ("air.emission_", "air.pm", "air.ozone")
-SENSOR = ("_silent", "_stuck", "safety.gateway_offline")
+from haechi_testbed.devices import faults as devices
+from haechi_testbed.kinds import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of fault. `signs`: rules that count as its detection; `effects`: rules that may follow, not false."""
+def _gathered() -> Mapping[str, Kind]:
+    """Every kind of fault: those of any device and those of each twin's folder."""
+    sources = {name: twins.faults(name) for name in twins.names()}
+    found = dict(devices.kinds(tuple(rule for one in sources.values() for rule in one.DRIFTS)))
+    for name, source in sources.items():
+        assert not found.keys() & source.KINDS.keys(), f"twins/{name}/faults.py names a kind that another twin has"
+        found |= source.KINDS
+    return found
 
-    layer: str  # water, air or device: who applies it
-    signs: tuple[str, ...]
-    effects: tuple[str, ...]
 
-
-KINDS: Mapping[str, Kind] = {
-    "burst": Kind("water", WATER_SIGNS, ("water.tank_low",)),
-    "pump_failure": Kind("water", ("water.pump_failure",), PLANT),
-    "exceedance": Kind("air", ("air.emission_",), AIR_SIGNS),
-    "stuck": Kind("device", ("_stuck",), ()),
-    "drifting": Kind("device", ("water.", "air.", "weather."), ()),
-    "silent": Kind("device", ("_silent", "safety.gateway_offline"), SENSOR),
-}
+KINDS: Mapping[str, Kind] = _gathered()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,43 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from haechi_testbed.clock import SECOND, VirtualClock, format_instant
 from haechi_testbed.faults import KINDS, Board, Fault, Planned, parse_name
-
-FAST = 10  # from this speed on a tick is ten seconds, below it is one
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Where time begins, how fast it goes, and the seed of everything that is random."""
-
-    start_us: int
-    speed: float
-    seed: int
-
-    @property
-    def fast(self) -> bool:
-        """Whether ticks are ten seconds and gateways send in batches."""
-        return self.speed >= FAST
-
-
-class Part(Protocol):
-    """One trade of the city."""
-
-    name: str
-
-    def step(self, now_us: int, dt_s: float) -> None:
-        """Moves on and sends what is due."""
-
-    def owns(self, kind: str, target: str) -> bool:
-        """Whether it can apply this fault."""
-
-    def apply(self, kind: str, target: str, on: bool, severity: float) -> tuple[str, ...]:
-        """Begins or ends a fault; the entities that should show it."""
+from haechi_testbed.part import FAST, Part
 
 
 class Runner:
@@ -75,16 +45,26 @@ class Runner:
         for fault in ends:
             self._end(fault)
         for planned in begins:
-            try:
-                self._begin(planned)
-            except ValueError as error:
-                self._say(f"fault {planned.kind}@{planned.target} not applied: {error}")
+            self._begin(planned)
+
+    def plan(self, planned: Planned) -> Part:
+        """Takes a fault to come and says who will apply it; ValueError names the targets that there are."""
+        part = self._part(planned.kind, planned.target)
+        self.board.plan(planned)
+        return part
 
     def _part(self, kind: str, target: str) -> Part:
-        found = next((part for part in self._parts if part.owns(kind, target)), None)
-        if found is None:
-            raise ValueError(f"nothing in this city can show {kind}@{target}; is its device in the credentials file?")
-        return found
+        there: list[str] = []
+        for part in self._parts:
+            names = part.targets(kind)
+            if target in names:
+                return part
+            there += names
+        if not there:
+            raise ValueError(f"nothing in this city can show {kind}@{target}; are its devices in the credentials file?")
+        near = ", ".join(get_close_matches(target, there, 5, 0.5) or there[:5])
+        device = f", or issue credentials for {target}" if KINDS[kind].layer == "device" else ""
+        raise ValueError(f"{kind} finds no {target!r}; write one of the {len(there)} there are, such as {near}{device}")
 
     def _begin(self, planned: Planned) -> None:
         entities = self._part(planned.kind, planned.target).apply(planned.kind, planned.target, True, planned.severity)
@@ -112,11 +92,10 @@ class Runner:
         kind = asked.get("do")
         if kind == "fault":
             fault, target = parse_name(str(asked["fault"]))
-            part = self._part(fault, target)
             at_us = self.now_us + int(float(asked.get("after_s", 0)) * SECOND)
             span = asked.get("for_s")
             severity = float(asked.get("severity", 1.0))
-            self.board.plan(Planned(at_us, fault, target, severity, None if span is None else float(span)))
+            part = self.plan(Planned(at_us, fault, target, severity, None if span is None else float(span)))
             return {"ok": True, "part": part.name, "layer": KINDS[fault].layer, "begins_at": format_instant(at_us)}
         if kind == "end":
             ended = [

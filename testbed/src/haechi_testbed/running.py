@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,36 +12,23 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from haechi_testbed import control
+from haechi_testbed import control, twins
 from haechi_testbed.clock import VirtualClock, format_instant
-from haechi_testbed.devices.mqtt import Gateway
 from haechi_testbed.faults import Planned
-from haechi_testbed.parts.air import AirPart
-from haechi_testbed.parts.water import WaterPart
-from haechi_testbed.runner import Pace, Part, Runner
+from haechi_testbed.part import Address, Credentials, Pace, Part, Setting, Traffic
+from haechi_testbed.runner import Runner
 
-WATER_LINK, AIR_LINK = "water-mqtt", "air-hj212"
 REPORT_S = 10.0
 DRAIN_S = 10.0
-Credentials = Mapping[str, Mapping[str, str]]  # device -> link -> secret
-Address = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Doors:
-    """Where the platform listens."""
-
-    mqtt: Address
-    hj212: Address
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A city to simulate."""
+    """A city to simulate. `doors`: by link, where the platform listens."""
 
     city: Path
     credentials: Credentials
-    doors: Doors
+    doors: Mapping[str, Address]
     truth: Path | None
 
 
@@ -72,6 +60,16 @@ def address(text: str) -> Address:
     return host, int(port)
 
 
+def doors(city: Path, moved: Mapping[str, Address]) -> dict[str, Address]:
+    """Host and port of every link of the city that says so in its settings, unless moved elsewhere."""
+    found: dict[str, Address] = {}
+    for file in sorted((city / "links").glob("*.toml")):
+        settings = tomllib.loads(file.read_text("utf-8")).get("settings", {})
+        if "port" in settings:
+            found[file.stem] = (str(settings.get("host", "127.0.0.1")), int(settings["port"]))
+    return found | dict(moved)
+
+
 def credentials(file: Path) -> Credentials:
     """What `haechi device issue` wrote; ValueError when it has another form."""
     try:
@@ -92,50 +90,55 @@ def add_replay(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 async def simulate(
     site: Site, course: Course, place: Control, stopped: asyncio.Event, monotonic: Callable[[], float]
 ) -> int:
-    """Runs until the course ends or `stopped` is set; 0 when all that was sent is acknowledged and no one refused."""
-    gateways = {
-        device: Gateway(device, links[WATER_LINK], *site.doors.mqtt)
-        for device, links in site.credentials.items()
-        if WATER_LINK in links
-    }
+    """Runs until the course ends or `stopped` is set; 0 when all that was sent is acknowledged and no one refused.
+
+    ValueError when a planned fault has no target in this city: nothing has been sent then.
+    """
     await asyncio.sleep(course.wait_s)
     clock = VirtualClock(course.start_us, course.speed, monotonic)
-    pace = Pace(course.start_us, course.speed, course.seed)
-    secrets = {device: links[AIR_LINK] for device, links in site.credentials.items() if AIR_LINK in links}
-    water = WaterPart(site.city, gateways, pace)
-    air = AirPart(site.city, secrets, site.doors.hj212, clock, pace)
-    parts: list[Part] = [water, air]
+    parts = await _parts(Setting(site.city, site.credentials, site.doors, clock, _pace(course)))
     runner = Runner(parts, clock, site.truth, lambda text: print(text, flush=True))
-    for planned in course.faults:
-        runner.board.plan(planned)
-    for gateway in gateways.values():
-        gateway.start()
-    server = await control.serve(place.port, runner.answer, place.runtime)
-    watch = asyncio.create_task(_report(runner, gateways, air))
+    server = None
+    watch = asyncio.create_task(_report(runner, parts))
     try:
+        for planned in course.faults:
+            runner.plan(planned)
+        server = await control.serve(place.port, runner.answer, place.runtime)
         await runner.run(course.end_us, stopped.is_set)
     finally:
         watch.cancel()
-        server.close()
-        with suppress(FileNotFoundError):
-            place.runtime.unlink()
-        ends = [air.finish(DRAIN_S), *(asyncio.to_thread(one.stop, DRAIN_S) for one in gateways.values())]
-        left = await asyncio.gather(*ends)
-        water.close()
-    refused = [f"{one.device}: {one.refused}" for one in gateways.values() if one.refused] + air.refused
-    sent = sum(one.sent for one in gateways.values()) + air.sent
-    print(f"{format_instant(runner.now_us)} stopped: {sent} messages sent, {sum(left)} not acknowledged", flush=True)
-    for one in refused:
+        if server is not None:
+            server.close()
+            with suppress(FileNotFoundError):
+                place.runtime.unlink()
+        left = sum(await asyncio.gather(*(part.finish(DRAIN_S) for part in parts)))
+    traffic = _sum(parts)
+    print(f"{format_instant(runner.now_us)} stopped: {traffic.sent} messages sent, {left} not acknowledged", flush=True)
+    for one in traffic.refused:
         print(f"refused {one}: issue credentials again with `haechi device issue`", file=sys.stderr)
-    return 1 if sum(left) or refused else 0
+    return 1 if left or traffic.refused else 0
 
 
-async def _report(runner: Runner, gateways: Mapping[str, Gateway], air: AirPart) -> None:
+def _pace(course: Course) -> Pace:
+    return Pace(course.start_us, course.speed, course.seed)
+
+
+async def _parts(setting: Setting) -> list[Part]:
+    """Every twin whose inputs this city has."""
+    modules = [twins.part(name) for name in twins.names()]
+    return [await one.join(setting) for one in modules if (setting.city / "testbed" / one.NEEDS).exists()]
+
+
+def _sum(parts: Sequence[Part]) -> Traffic:
+    each = [part.traffic() for part in parts]
+    refused = tuple(one for traffic in each for one in traffic.refused)
+    return Traffic(sum(one.sent for one in each), sum(one.acknowledged for one in each), refused)
+
+
+async def _report(runner: Runner, parts: Sequence[Part]) -> None:
     while True:
         await asyncio.sleep(REPORT_S)
-        sent = sum(one.sent for one in gateways.values()) + air.sent
-        acknowledged = sum(one.acknowledged for one in gateways.values()) + air.acknowledged
+        traffic = _sum(parts)
         lag = f"lag {runner.lag_us / 1e6:.1f} s"
-        line = f"{format_instant(runner.now_us)} sent {sent}, acknowledged {acknowledged}, {lag}"
-        refused = sum(bool(one.refused) for one in gateways.values()) + len(air.refused)
-        print(line + (f", {refused} devices refused" if refused else ""), flush=True)
+        line = f"{format_instant(runner.now_us)} sent {traffic.sent}, acknowledged {traffic.acknowledged}, {lag}"
+        print(line + (f", {len(traffic.refused)} devices refused" if traffic.refused else ""), flush=True)

@@ -221,11 +221,15 @@ class AirTwin:
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """Every stack, which is what can exceed its limits."""
+        return tuple(one.site.id for one in self._config.stacks)
+
     def apply(self, fault: str, target: str, on: bool, severity: float = 1.0) -> None:
         """`exceedance` at a stack: its gas cleaning fails; ValueError names the stacks there are."""
-        stacks = [one.site.id for one in self._config.stacks]
-        if fault != "exceedance" or target not in stacks:
-            raise ValueError(f"air knows exceedance@<{'|'.join(stacks)}>, not {fault}@{target}")
+        if fault != "exceedance" or target not in self.stacks:
+            raise ValueError(f"air knows exceedance@<{'|'.join(self.stacks)}>, not {fault}@{target}")
         if on:
             self._exceeding[target] = severity
         else:

@@ -179,6 +179,12 @@ class WaterTwin:
             pumps = "|".join(self._config["pumps"])
             raise ValueError(f"water knows burst@<pipe> and pump_failure@<{pumps}>, not {fault}@{target}")
 
+    @property
+    def pipes(self) -> tuple[str, ...]:
+        """Every pipe of the network, which is what can burst."""
+        links = range(1, en.getcount(self._ph, en.LINKCOUNT) + 1)
+        return tuple(en.getlinkid(self._ph, one) for one in links if en.getlinktype(self._ph, one) <= en.PIPE)
+
     def _link(self, pipe: str) -> int:
         try:
             return int(en.getlinkindex(self._ph, pipe))

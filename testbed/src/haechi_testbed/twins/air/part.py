@@ -2,20 +2,21 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haechi_testbed.clock import SECOND, second_of_day
 from haechi_testbed.devices.hj212.device import PLAIN, Clock, Hj212Device
 from haechi_testbed.devices.instrument import Instrument, Make
-from haechi_testbed.runner import Pace
+from haechi_testbed.part import Address, Pace, Setting, Traffic
 from haechi_testbed.twins.air.config import Factor, Site, load
 from haechi_testbed.twins.air.twin import AirTwin
 
+NEEDS = "air.toml"
+LINK = "air-hj212"
 PERIOD_S = 60
 DRIFT_SHARE_PER_S = 2e-5  # of its own value, at severity 1
-Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class Post:
     device: Hj212Device
     instruments: Mapping[str, tuple[Factor, Instrument]]  # by factor code
     phase_us: int
+
+
+async def join(setting: Setting) -> "AirPart":
+    """The air of this city, its stations and stacks calling."""
+    return AirPart(setting.city, setting.secrets(LINK), setting.doors[LINK], setting.clock, setting.pace)
 
 
 class AirPart:
@@ -68,9 +74,11 @@ class AirPart:
             if values and name not in self._silent:
                 post.device.post(now_us, values)
 
-    def owns(self, kind: str, target: str) -> bool:
-        """Whether this part can apply the fault."""
-        return kind == "exceedance" or target in self.posts
+    def targets(self, kind: str) -> Sequence[str]:
+        """Stacks exceed; whatever has a device here can be stuck, drifting or silent."""
+        if kind == "exceedance":
+            return self.twin.stacks
+        return tuple(self.posts) if kind in ("stuck", "drifting", "silent") else ()
 
     def apply(self, kind: str, target: str, on: bool, severity: float) -> tuple[str, ...]:
         """Begins or ends a fault; the entities that should show it. ValueError when there is no such target."""
@@ -83,20 +91,13 @@ class AirPart:
                 instrument.apply(kind, on, severity)
         return (self.posts[target].site.entity,) if target in self.posts else ()
 
-    @property
-    def sent(self) -> int:
-        """Uploads handed over so far."""
-        return sum(post.device.sent for post in self.posts.values())
-
-    @property
-    def acknowledged(self) -> int:
-        """Uploads the platform answered."""
-        return sum(post.device.acknowledged for post in self.posts.values())
-
-    @property
-    def refused(self) -> list[str]:
-        """Devices whose last upload was turned away."""
-        return [f"{post.site.mn} (QnRtn {post.device.refusal})" for post in self.posts.values() if post.device.refusal]
+    def traffic(self) -> Traffic:
+        """Uploads handed over, answered, and the devices whose last one was turned away."""
+        devices = [post.device for post in self.posts.values()]
+        refused = (
+            f"{post.site.mn} (QnRtn {post.device.refusal})" for post in self.posts.values() if post.device.refusal
+        )
+        return Traffic(sum(one.sent for one in devices), sum(one.acknowledged for one in devices), tuple(refused))
 
     async def finish(self, wait_s: float) -> int:
         """Waits for answers at most that long and hangs up; returns how many uploads have none."""

@@ -1,59 +1,26 @@
 """The water side of the running city: the twin, its instruments and the gateways that speak for them. For `running`."""
 
-import csv
-import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haechi_testbed.clock import SECOND, format_instant, second_of_day
+from haechi_testbed.clock import SECOND, second_of_day
+from haechi_testbed.devices.carrier import Carrier, account, connect, entities, hang_up
 from haechi_testbed.devices.instrument import FLOW, LEVEL, POWER, PRESSURE, Instrument, Make
 from haechi_testbed.devices.mqtt import Gateway
-from haechi_testbed.runner import Pace
+from haechi_testbed.part import Pace, Setting, Traffic
 from haechi_testbed.twins.water.config import load
 from haechi_testbed.twins.water.twin import WaterTwin
 
+NEEDS = "water.toml"
+LINK = "water-mqtt"
 METERS_S = 3600
-OUTAGE_EVERY_S = 6 * 3600.0
 MAKES: Mapping[str, tuple[Make, ...]] = {"WP-": (PRESSURE,), "WF-": (FLOW,), "tank": (LEVEL,), "pump": (FLOW, POWER)}
 
 
-class Carrier:
-    """One gateway as the city has it: its clock is a little off, and now and then its network is gone for a while."""
-
-    def __init__(self, gateway: Gateway, seed: int) -> None:
-        """The same seed gives the same skew and outages."""
-        self.gateway = gateway
-        self._rng = random.Random(f"{gateway.device} {seed}")  # noqa: S311 - a simulation, not a secret
-        self.skew_us = int(max(-1.5, min(1.5, self._rng.gauss(0.0, 0.4))) * SECOND)
-        self.silent = False
-        self._away_until = 0
-        self._held: list[tuple[str, Mapping[str, Any]]] = []
-
-    def hush(self, on: bool) -> None:
-        """Falls silent and hangs up without a word, or calls again; what it measures meanwhile is lost."""
-        self.silent = on
-        (self.gateway.go_offline if on else self.gateway.start)()
-
-    def tick(self, now_us: int, dt_s: float) -> None:
-        """Loses its network at random, or has it again and sends what it kept."""
-        if now_us < self._away_until:
-            return
-        held, self._held = self._held, []
-        for channel, body in held:
-            self.gateway.send(channel, body)
-        if self._rng.random() < dt_s / OUTAGE_EVERY_S:
-            self._away_until = now_us + int(self._rng.uniform(15, 60) * SECOND)
-
-    def send(self, channel: str, at_us: int, body: Mapping[str, Any]) -> None:
-        """Sends, or keeps until the network is back; nothing at all while it is silent."""
-        if self.silent:
-            return
-        stamped = {"ts": format_instant(at_us + self.skew_us), **body}
-        if at_us < self._away_until:
-            self._held.append((channel, stamped))
-        else:
-            self.gateway.send(channel, stamped)
+async def join(setting: Setting) -> "WaterPart":
+    """The water of this city, its gateways calling."""
+    return WaterPart(setting.city, connect(setting, LINK), setting.pace)
 
 
 class WaterPart:
@@ -65,7 +32,7 @@ class WaterPart:
         """`gateways` are those of the city's water link that have credentials."""
         testbed = city / "testbed"
         self._config = load(testbed)
-        self._entities = entities(city / "devices.csv")
+        self._entities = entities(city / "devices.csv", LINK)
         offset = float(self._config["utc_offset_h"])
         self.twin = WaterTwin(testbed / "water.inp", self._config, pace.seed, second_of_day(pace.start_us, offset))
         self._batches = pace.fast  # one payload a gateway and tick instead of one an instrument
@@ -123,9 +90,15 @@ class WaterPart:
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
-    def owns(self, kind: str, target: str) -> bool:
-        """Whether this part can apply the fault."""
-        return kind in ("burst", "pump_failure") or target in self._instruments or target in self._carriers
+    def targets(self, kind: str) -> Sequence[str]:
+        """Pipes for a burst, pumps, instruments; a gateway can only fall silent."""
+        if kind == "burst":
+            return self.twin.pipes
+        if kind == "pump_failure":
+            return tuple(self._config["pumps"])
+        if kind in ("stuck", "drifting", "silent"):
+            return (*self._instruments, *(self._carriers if kind == "silent" else ()))
+        return ()
 
     def apply(self, kind: str, target: str, on: bool, severity: float) -> tuple[str, ...]:
         """Begins or ends a fault; the entities that should show it. ValueError when there is no such target."""
@@ -147,6 +120,16 @@ class WaterPart:
         members = {**self._config["pressure"], **self._config["flow"]}
         return tuple(self._entities[name] for name, one in members.items() if area in ("", one["area"]))
 
+    def traffic(self) -> Traffic:
+        """The account of its gateways."""
+        return account(one.gateway for one in self._carriers.values())
+
+    async def finish(self, wait_s: float) -> int:
+        """Waits for acknowledgements at most that long, hangs up and closes; how many messages have none."""
+        left = await hang_up((one.gateway for one in self._carriers.values()), wait_s)
+        self.close()
+        return left
+
     def close(self) -> None:
         """Gives the twin's memory back."""
         self.twin.close()
@@ -154,9 +137,3 @@ class WaterPart:
 
 def _kind(name: str) -> str:
     return next(prefix for prefix in MAKES if name.startswith(prefix))
-
-
-def entities(devices: Path) -> dict[str, str]:
-    """Which entity each channel of the city's devices belongs to."""
-    with devices.open(encoding="utf-8", newline="") as lines:
-        return {row["channel"]: row["entity"] for row in csv.DictReader(lines)}
