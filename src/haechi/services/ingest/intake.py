@@ -2,44 +2,67 @@
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 
 from haechi.core.errors import Unavailable
-from haechi.core.frame import encode
+from haechi.core.frame import Frame, encode
 from haechi.core.message import Message
 from haechi.ports import Log, Receipt
 from haechi.services.ingest.batch import Builder
 from haechi.services.ingest.mapping import Mapper
+from haechi.services.ingest.pace import Pace
 
-GROUP = 4_000  # messages in one frame at most, unless one caller brings more
+GROUP = 4_000  # messages in one commit at most, unless one caller brings more
+GROUP_BYTES = 8 * 1024 * 1024  # of their payloads, likewise
 WAITING = 20_000  # messages that may wait for the log; callers beyond that wait themselves (back-pressure)
-IN_FLIGHT = 2  # appends under way at once
+WAITING_BYTES = 32 * 1024 * 1024  # of their payloads, likewise
+IN_FLIGHT = 2  # commits under way at once
 REJECT_FLUSH_S = 1.0
-STOP_S, STOP_TRIES = 10.0, 500  # how long a stop waits for appends under way
+STOP_S, STOP_TRIES = 10.0, 500  # how long a stop waits for commits under way
+RETRY_S = 0.5
 
 _events = structlog.get_logger("ingest")
 
 
 class _Batch:
-    def __init__(self, messages: Sequence[Message]) -> None:
-        self.messages = messages
+    """What one call of `accept` brought."""
+
+    __slots__ = ("done", "messages", "size")
+
+    def __init__(self, messages: Sequence[Message], size: int) -> None:
+        self.messages, self.size = messages, size
         self.done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
 
 
+class _Caller(NamedTuple):
+    """A call of `accept` that waits until there is room for its messages."""
+
+    turn: asyncio.Future[None]
+    messages: int
+    size: int
+
+
 class GroupIntake:
-    """Call `start` before the adapters start and `stop` after they stopped: what was accepted is then on the log."""
+    """Call `start` before the adapters start and `stop` after they stopped: what was accepted is then on the log.
+
+    In memory at most: `WAITING` messages of `WAITING_BYTES` and what the last call brought beyond, until they are on
+    the log. Callers beyond that wait in the order they came.
+    """
 
     def __init__(self, log: Log, mappers: Mapping[str, Mapper]) -> None:
         self._log, self._mappers = log, mappers
-        self._waiting: list[_Batch] = []
-        self._backlog = 0
+        self._waiting: deque[_Batch] = deque()
+        self._callers: deque[_Caller] = deque()
+        self._backlog = self._bytes = 0  # messages accepted and not settled, and their payloads
         self._under_way = 0
         self._work = asyncio.Event()
-        self._room = asyncio.Condition()
-        self._rejected: dict[tuple[str, str], int] = {}
+        self._rejected: dict[tuple[str, str], int] = {}  # by link and reason: both are words of ours, so it stays small
         self._tasks: list[asyncio.Task[None]] = []
+        self._pace = Pace(lambda: asyncio.get_running_loop().time())
 
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(self._commit_for_ever()) for _ in range(IN_FLIGHT)]
@@ -56,18 +79,54 @@ class GroupIntake:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def accept(self, messages: Sequence[Message]) -> Receipt:
-        async with self._room:
-            await self._room.wait_for(lambda: self._backlog < WAITING)
-            self._backlog += len(messages)
-        batch = _Batch(messages)
+        """See `ports.Intake`. A caller that is cancelled leaves its place; what is on its way to the log goes on."""
+        batch = _Batch(messages, sum(len(one.payload) for one in messages))
+        await self._admit(batch)
         self._waiting.append(batch)
         self._work.set()
         try:
-            return await asyncio.shield(batch.done)
-        finally:
-            async with self._room:
-                self._backlog -= len(messages)
-                self._room.notify_all()
+            return await batch.done
+        except asyncio.CancelledError:
+            if batch in self._waiting:
+                self._waiting.remove(batch)
+                self._free(len(batch.messages), batch.size)
+            raise
+
+    async def _admit(self, batch: _Batch) -> None:
+        count, size = len(batch.messages), batch.size
+        if not self._callers and not self._full:
+            self._backlog += count
+            self._bytes += size
+            return
+        caller = _Caller(asyncio.get_running_loop().create_future(), count, size)
+        self._callers.append(caller)
+        self._pace.slows()
+        try:
+            await caller.turn
+        except asyncio.CancelledError:
+            if not caller.turn.cancelled():  # its turn had come
+                self._free(count, size)
+            elif caller in self._callers:
+                self._callers.remove(caller)
+                self._free(0, 0)
+            raise
+
+    @property
+    def _full(self) -> bool:
+        return self._backlog >= WAITING or self._bytes >= WAITING_BYTES
+
+    def _free(self, count: int, size: int) -> None:
+        """Gives room back, and to whoever waits for it: counted as theirs at once, so that nobody overtakes."""
+        self._backlog -= count
+        self._bytes -= size
+        while self._callers and not self._full:
+            caller = self._callers.popleft()
+            if not caller.turn.done():
+                self._backlog += caller.messages
+                self._bytes += caller.size
+                caller.turn.set_result(None)
+        if not self._callers:
+            self._pace.flows()
 
     def reject(self, link: str, reason: str, count: int = 1) -> None:
         key = (link, reason)
@@ -80,8 +139,11 @@ class GroupIntake:
                 raise problem
 
     def health(self) -> dict[str, float]:
-        """`waiting`: messages that wait for the log; `room`: share of the queue still free (0–1)."""
-        return {"waiting": float(self._backlog), "room": max(0.0, 1 - self._backlog / WAITING)}
+        """`waiting`: messages that wait for the log, `waiting_bytes` their payloads; `callers`: calls that wait for
+        room; `room`: share of the queue still free (0-1); and what `Pace` measured."""
+        used = max(self._backlog / WAITING, self._bytes / WAITING_BYTES)
+        queue = {"waiting": self._backlog, "waiting_bytes": self._bytes, "callers": len(self._callers)}
+        return {**queue, "room": max(0.0, 1 - used), **self._pace.measured()}
 
     async def _flush_rejects(self) -> None:
         while True:
@@ -102,13 +164,15 @@ class GroupIntake:
                     await self._commit(batches, rejected)
                 finally:
                     self._under_way -= 1
+                    self._free(sum(len(one.messages) for one in batches), sum(one.size for one in batches))
 
     def _take(self) -> list[_Batch]:
-        taken, size = 0, 0
-        while taken < len(self._waiting) and size < GROUP:
-            size += len(self._waiting[taken].messages)
-            taken += 1
-        batches, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        batches: list[_Batch] = []
+        count = size = 0
+        while self._waiting and count < GROUP and size < GROUP_BYTES:
+            batches.append(self._waiting.popleft())
+            count += len(batches[-1].messages)
+            size += batches[-1].size
         return batches
 
     async def _commit(self, batches: Sequence[_Batch], rejected: Mapping[tuple[str, str], int]) -> None:
@@ -117,17 +181,38 @@ class GroupIntake:
         for (link, reason), count in rejected.items():
             builder.reject(link, reason, count)
         try:
-            for frame in builder.frames():
-                await self._log.append("obs", encode(frame), uuid.uuid4().hex)
+            await self._append(builder.frames())
         except Unavailable as error:
             _events.warning("append_failed", messages=sum(len(one.messages) for one in batches), error=str(error))
             for (link, reason), count in rejected.items():
                 self.reject(link, reason, count)
             _settle(batches, error)
             return
+        self._pace.stored(sum(len(batch.messages) for batch in batches))
         for batch, receipt in zip(batches, receipts, strict=True):
             if not batch.done.done():
                 batch.done.set_result(receipt)
+
+    async def _append(self, frames: Sequence[Frame]) -> None:
+        """All of them, or `Unavailable` and none: what is begun is finished, however long the log is away.
+
+        A sender told to send again after the first of its frames was stored would be counted twice.
+        """
+        for place, frame in enumerate(frames):
+            await self._store(encode(frame), uuid.uuid4().hex, begun=place > 0)
+
+    async def _store(self, payload: bytes, name: str, *, begun: bool) -> None:
+        while True:
+            try:
+                with self._pace.appending():
+                    await self._log.append("obs", payload, name)
+            except Unavailable as error:
+                if not begun:
+                    raise
+                _events.warning("append_waits", error=str(error))
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
 
 def _add(builder: Builder, batch: _Batch) -> Receipt:
