@@ -102,6 +102,9 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument(
         "--retention-days", type=int, default=0, help="history older than this is deleted (default: 0, nothing is)"
     )
+    run.add_argument(
+        "--log-gib", type=int, default=20, metavar="N", help="the log refuses what is new beyond that (default: 20)"
+    )
     run.add_argument("--clock-start", metavar="ISO", help="drill: the platform's clock starts here")
     run.add_argument("--clock-speed", type=float, default=1.0, metavar="N", help="drill: and runs N times as fast")
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from haechi.core.errors import NotFound, Unavailable
-from haechi.core.frame import decode
+from haechi.core.frame import Frame, decode, encode
 from haechi.core.message import Message
 from haechi.plugins.codecs.json import create as json_codec
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog
@@ -189,7 +189,7 @@ async def test_an_entry_that_vanished_from_quarantine_is_missing_when_the_entrie
 async def test_a_dead_log_is_told_to_the_sender(
     log: NatsLog, nats_server: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("haechi.plugins.stores.nats.log.APPEND_TRIES", 1)
+    monkeypatch.setattr("haechi.plugins.stores.nats.log.APPEND_S", 0.5)
     intake = GroupIntake(log, mappers("flow"))
     await intake.start()
     await nats_server.stop()  # type: ignore[attr-defined]
@@ -234,8 +234,8 @@ async def test_the_runner_goes_on_after_a_failure_and_keeps_projections_in_order
     log: NatsLog, bus: NatsBus, clock: object
 ) -> None:
     first, second = Recorder("first"), Recorder("second", ("first",))
-    first.failures = 2
-    running = asyncio.create_task(Runner(log, bus, clock, [first, second]).run())  # type: ignore[arg-type]
+    first.failures, kept = 2, list[Record]()
+    running = asyncio.create_task(Runner(log, bus, clock, [first, second], kept.append).run())  # type: ignore[arg-type]
     progress = Progress(bus)
     await progress.start()
     for i in range(20):
@@ -272,9 +272,9 @@ async def test_records_under_way_when_a_tick_fails_are_not_passed_again(
 ) -> None:
     monkeypatch.setattr("haechi.services.stream.runner.TICK_S", 0.1)
     monkeypatch.setattr("haechi.services.stream.runner.RETRY_S", 0.0)
-    slow, progress = Slow(), Progress(bus)
+    slow, progress, kept = Slow(), Progress(bus), list[Record]()
     await progress.start()
-    running = asyncio.create_task(Runner(log, bus, clock, [slow]).run())  # type: ignore[arg-type]
+    running = asyncio.create_task(Runner(log, bus, clock, [slow], kept.append).run())  # type: ignore[arg-type]
     await asyncio.sleep(0.3)
     for number in range(3):
         await log.append("obs", b"", f"o{number}")
@@ -282,3 +282,29 @@ async def test_records_under_way_when_a_tick_fails_are_not_passed_again(
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert slow.seqs == [1, 2, 3]
+
+
+class Frames(Recorder):
+    """As a projection of frames: it takes all records of a call, or none."""
+
+    def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        for one in records:
+            decode(one.payload)
+        return super().apply(records, now)
+
+
+async def test_a_frame_nobody_can_read_is_kept_for_people_and_the_log_goes_on_for_every_projection(
+    log: NatsLog, bus: NatsBus, clock: object
+) -> None:
+    first, second, kept = Frames("first"), Frames("second", ("first",)), list[Record]()
+    for number, payload in enumerate((encode(Frame()), b"HF9 of a later version", encode(Frame()))):
+        await log.append("obs", payload, f"o{number}")
+    runner, progress = Runner(log, bus, clock, [first, second], kept.append), Progress(bus)  # type: ignore[arg-type]
+    await progress.start()
+    running = asyncio.create_task(runner.run())
+    await progress.wait(("first", "second"), 3)
+    assert await runner.durable() == 3
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert first.seqs == second.seqs == [1, 3]
+    assert {(one.seq, one.payload) for one in kept} == {(2, b"HF9 of a later version")}

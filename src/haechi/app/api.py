@@ -22,8 +22,9 @@ from haechi.app.health import Health, Sources
 from haechi.app.measures import Gauges, Measures
 from haechi.app.readers import Account, Alarms, Incidents, rule_shown
 from haechi.app.settings import RunSettings
+from haechi.app.unreadable import Unreadable
 from haechi.app.vitals import Heard, report
-from haechi.core.errors import Unavailable
+from haechi.core.errors import InvalidData, Unavailable
 from haechi.core.frame import Frame, decode, encode
 from haechi.core.times import to_us
 from haechi.faces.console.feed import Feed
@@ -96,7 +97,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
 
 
 async def _core(settings: RunSettings, client: Client) -> _Core:
-    log, bus = NatsLog(client), NatsBus(client)
+    log, bus = NatsLog(client, settings.log_limits), NatsBus(client)
     city = parts.load_city(Path(settings.city))
     clock = clock_of(settings.drill)
     await log.open()
@@ -133,6 +134,7 @@ def _health(settings: RunSettings, log: NatsLog, progress: Progress, heard: Hear
         disk_free=lambda: shutil.disk_usage(settings.folder).free,
         missing=lambda: missing(account),
         monotonic=time.monotonic,
+        unreadable=Unreadable(settings.folder).count,
     )
     return Health(sources)
 
@@ -165,7 +167,8 @@ async def _follow(core: _Core) -> None:
         await core.progress.advance("tail", records[-1].seq)
         for record in records:
             if record.seq > live_from:
-                core.hub.feed(decode(record.payload).observations, record.seq)
+                with suppress(InvalidData):  # the pipeline keeps such a frame and says so
+                    core.hub.feed(decode(record.payload).observations, record.seq)
 
 
 async def _refresh(core: _Core) -> None:

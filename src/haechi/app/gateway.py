@@ -8,16 +8,14 @@ from typing import Any
 import structlog
 
 from haechi import registry
-from haechi.app.city import carries_commands, link_settings, plans
+from haechi.app.city import link_settings, plans
 from haechi.app.clock import clock_of
 from haechi.app.parts import device_registry, load_city
 from haechi.app.settings import RunSettings
 from haechi.app.vitals import report
 from haechi.core.errors import InvalidSettings, Unavailable
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
-from haechi.ports import Adapter, AdapterContext, Bus, Clock
-from haechi.services.cities.model import City
-from haechi.services.commands import Stop, stop_all, to_topics
+from haechi.ports import Adapter, AdapterContext
 from haechi.services.ingest.intake import GroupIntake
 
 _events = structlog.get_logger("gateway")
@@ -28,7 +26,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     """Runs until cancelled; then stops the adapters first, so that everything they acknowledged is on the log."""
     city = load_city(Path(settings.city))
     client = await connect(settings.log, "gateway")
-    log, bus = NatsLog(client), NatsBus(client)
+    log, bus = NatsLog(client, settings.log_limits), NatsBus(client)
     await log.open()
     intake = GroupIntake(log, plans(city))
     await intake.start()
@@ -40,22 +38,14 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
         context = AdapterContext(link.id, intake, registry_, bus, clock_of(settings.drill), str(folder))
         make = registry.create("adapter", link.adapter)
         adapters[link.id] = make(link_settings(link, settings.overrides), context)
-    stops = await _topics(city, bus, clock_of(settings.drill))
     try:
         await _start_all(adapters)
         ready.set()
         await report("gateway", bus, lambda: _health(adapters, intake))
     finally:
-        await stop_all(stops)
         await _stop_all(list(adapters.values()))
         await intake.stop()
         await close(client)
-
-
-async def _topics(city: City, bus: Bus, clock: Clock) -> list[Stop]:
-    """Commands for links whose devices hear them over MQTT; other adapters listen for them themselves."""
-    links = [one for one in city.links.values() if carries_commands(one.adapter) == "bus"]
-    return [await to_topics(bus, clock, one.id, one.command_topic) for one in links]
 
 
 async def _start_all(adapters: Mapping[str, Adapter]) -> None:

@@ -27,6 +27,7 @@ class Sources:
     disk_free: Callable[[], int]  # bytes where the platform writes
     missing: Callable[[], int]  # samples received and not accounted for
     monotonic: Callable[[], float]  # seconds
+    unreadable: Callable[[], int] = lambda: 0  # messages of the log kept as files because nobody can read them
     roles: tuple[str, ...] = ("gateway", "pipeline")  # whose silence counts
 
 
@@ -83,7 +84,7 @@ class Health:
         return {"status": "degraded" if problems else "ok", "checks": checks}
 
     def problems(self) -> dict[str, str]:
-        """What is wrong now, by check: `lag`, `disk`, `account`, and a role that is silent."""
+        """What is wrong now, by check: `lag`, `disk`, `account`, `log`, and a role that is silent."""
         return {name: text for name, text in self._found().items() if text}
 
     def checks(self) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ class Health:
         return tuple(self._found())
 
     def _found(self) -> dict[str, str]:
-        found = {"lag": self._lag(), "disk": self._disk(), "account": self._account()}
+        found = {"lag": self._lag(), "disk": self._disk(), "account": self._account(), "log": self._unreadable()}
         return found | {role: self._silence(role) for role in self._sources.roles}
 
     def late_s(self) -> dict[str, float]:
@@ -123,6 +124,10 @@ class Health:
     def _account(self) -> str:
         count = self.missing()
         return f"{count:,} samples not accounted for; see `haechi account`, keep the log" if count else ""
+
+    def _unreadable(self) -> str:
+        count = self._sources.unreadable()
+        return f"{count:,} messages of the log could not be read; see DATA/unreadable, report them" if count else ""
 
     def _silence(self, role: str) -> str:
         silent_s = self.silent_s(role)

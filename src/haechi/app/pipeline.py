@@ -26,7 +26,9 @@ from haechi.app.parts import (
     load_rules,
 )
 from haechi.app.settings import RunSettings
+from haechi.app.unreadable import Unreadable
 from haechi.app.vitals import Heard, report
+from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.times import to_us
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
@@ -41,6 +43,9 @@ from haechi.services.ingest.account import AccountProjection, missing
 from haechi.services.stream.runner import Runner
 from haechi.services.watch.projection import WatchProjection
 
+TRIM_S = 10.0
+RETRY_S = 2.0
+
 _events = structlog.get_logger("pipeline")
 
 
@@ -48,18 +53,20 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     """Runs until cancelled; every projection stops between two transactions."""
     city = load_city(Path(settings.city))
     client = await connect(settings.log, "pipeline")
-    log, bus, clock = NatsLog(client), NatsBus(client), clock_of(settings.drill)
+    log, bus, clock = NatsLog(client, settings.log_limits), NatsBus(client), clock_of(settings.drill)
     await log.open()
     projections = _projections(settings, city)
-    await _mend_log(log, max(one.position() for one in projections))
+    await log.continue_after(max(one.position() for one in projections))
     stop = await to_log(bus, log)
-    runner, heard = Runner(log, bus, clock, projections), Heard(bus, time.monotonic)
+    unreadable = Unreadable(settings.folder)
+    runner, heard = Runner(log, bus, clock, projections, unreadable.keep), Heard(bus, time.monotonic)
     await heard.start()
     health = _health(settings, log, runner, heard)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(runner.run())
             group.create_task(report("pipeline", bus))
+            group.create_task(_keep_log(log, runner))
             await _provision(city, settings, log, clock)
             group.create_task(health.keep())
             group.create_task(selfwatch.tell(city, health, log, clock))
@@ -96,22 +103,20 @@ def _health(settings: RunSettings, log: NatsLog, runner: Runner, heard: Heard) -
         disk_free=lambda: shutil.disk_usage(settings.folder).free,
         missing=lambda: missing(account),
         monotonic=time.monotonic,
+        unreadable=Unreadable(settings.folder).count,
         roles=("gateway",),
     )
     return Health(sources)
 
 
-async def _mend_log(log: Log, position: int) -> None:
-    """After a power loss under `durability = "os"` the log may have forgotten its last second while positions have not.
-
-    Filler takes those numbers, so that no new message gets a number a projection believes it has seen.
-    """
-    last = await log.last_seq()
-    if last < position:
-        cause = "power loss under durability os, or a restored log"
-        _events.warning("log_forgot_messages", count=position - last, cause=cause)
-    for seq in range(last + 1, position + 1):  # named after its number: killed half-way, the rest is not taken for done
-        await log.append("filler", b"", f"filler-{seq}")
+async def _keep_log(log: NatsLog, runner: Runner) -> None:
+    """Takes off the log, now and then, what its limits ask for and every projection has applied."""
+    while True:
+        try:
+            await log.trim(await runner.durable(), time.time_ns() // 1000)  # the log's clock, also in a drill
+        except Unavailable as error:
+            _events.warning("log_not_trimmed", error=str(error))
+        await asyncio.sleep(TRIM_S)
 
 
 async def _provision(city: City, settings: RunSettings, log: Log, clock: Clock) -> None:
@@ -119,7 +124,20 @@ async def _provision(city: City, settings: RunSettings, log: Log, clock: Clock) 
     changed = 0
     for chunk in commands(city, store, to_us(clock.now())):
         payload = encode(Frame(commands=tuple(chunk)))
-        await log.append("entity", payload, hashlib.sha256(payload).hexdigest())
+        await _stored(log, payload)
         changed += len(chunk)
     store.close()
     _events.info("city_provisioned", city=city.id, facilities=len(city.facilities), changed=changed)
+
+
+async def _stored(log: Log, payload: bytes) -> None:
+    """Until the log took it: a full log gets room from the projections that run meanwhile."""
+    name = hashlib.sha256(payload).hexdigest()
+    while True:
+        try:
+            await log.append("entity", payload, name)
+        except Unavailable as error:
+            _events.warning("city_not_provisioned_yet", error=str(error))
+            await asyncio.sleep(RETRY_S)
+        else:
+            return

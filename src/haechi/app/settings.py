@@ -9,7 +9,9 @@ import msgspec
 
 from haechi.core.errors import InvalidSettings
 from haechi.plugins.stores.nats.server import Address
+from haechi.plugins.stores.nats.upkeep import LogLimits
 
+GIB = 1024**3
 DURABILITY = ("disk", "os")
 
 
@@ -32,12 +34,18 @@ class RunSettings(msgspec.Struct, frozen=True):
     durability: str = "disk"
     overrides: dict[str, dict[str, Any]] = {}
     drill: DrillClock | None = None
+    log_gib: int = 20  # the log refuses what is new beyond that
     retention_days: int = 0  # 0 keeps everything
     greeting: str = ""  # what to print once everything serves
 
     @property
     def folder(self) -> Path:
         return Path(self.data)
+
+    @property
+    def log_limits(self) -> LogLimits:
+        """Half of the log at most is kept for those who come later: the other half is room for a slow consumer."""
+        return LogLimits(max_bytes=self.log_gib * GIB, keep_bytes=self.log_gib * GIB // 2)
 
     @property
     def run_folder(self) -> Path:

@@ -87,7 +87,9 @@ class Supervisor:
 
     def __init__(self, settings: RunSettings, roles: Sequence[str] = ROLES) -> None:
         self._settings = settings
-        self._server = NatsServer(ServerSettings(settings.folder / "log", settings.log, settings.durability))
+        self._server = NatsServer(
+            ServerSettings(settings.folder / "log", settings.log, settings.durability, settings.log_limits.max_bytes)
+        )
         self._roles = [Role(name, settings) for name in roles]
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None]) -> None:

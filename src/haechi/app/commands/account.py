@@ -56,7 +56,7 @@ async def behind(settings: run_settings.RunSettings, store: SqliteRecords) -> in
     `Unavailable` when the platform does not run."""
     client = await connect(settings.log, "account")
     try:
-        log, position = NatsLog(client), store.position()
+        log, position = NatsLog(client, settings.log_limits), store.position()
         if await log.last_seq_of(AccountProjection.subjects) <= position:
             return 0
         return max(0, await log.last_seq() - position)
@@ -105,6 +105,6 @@ async def _replay(settings: run_settings.RunSettings, groups: Iterator[list[dict
     mappers = plans(load_city(Path(settings.city)))
     client = await connect(settings.log, "replay")
     try:
-        return await replay_all(NatsLog(client), mappers, groups)
+        return await replay_all(NatsLog(client, settings.log_limits), mappers, groups)
     finally:
         await close(client)

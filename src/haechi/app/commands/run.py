@@ -58,6 +58,8 @@ def make_settings(arguments: argparse.Namespace, city: City) -> RunSettings:
     host, _, port = arguments.http.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidSettings(f"--http wants HOST:PORT, not {arguments.http!r}")
+    if arguments.log_gib < 1:
+        raise InvalidSettings(f"--log-gib wants at least 1, not {arguments.log_gib}")
     overrides = parse_overrides(arguments.set)
     check_overrides(city, overrides)
     require_free(host, int(port), "--http")
@@ -78,6 +80,7 @@ def make_settings(arguments: argparse.Namespace, city: City) -> RunSettings:
         durability=arguments.durability,
         overrides=overrides,
         drill=_drill(arguments.clock_start, arguments.clock_speed),
+        log_gib=arguments.log_gib,
         retention_days=arguments.retention_days,
     )
 

@@ -4,16 +4,18 @@ the pipeline role."""
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 import structlog
 
-from haechi.core.errors import Unavailable
+from haechi.core.errors import InvalidData, Unavailable
+from haechi.core.frame import decode
 from haechi.ports import Bus, Clock, Log, Notice, Projection, Record
 
 ALL = frozenset({"obs", "entity", "ops"})
+FRAMES = frozenset({"obs", "entity"})
 TICK_S = 1.0
 RETRY_S = 1.0
 POSITIONS_S = 1.0
@@ -22,17 +24,37 @@ _events = structlog.get_logger("pipeline")
 
 
 class Runner:
-    """Runs every projection until cancelled. A projection that fails is tried again from its durable position."""
+    """Runs every projection until cancelled. A projection that fails is tried again from its durable position.
 
-    def __init__(self, log: Log, bus: Bus, clock: Clock, projections: Sequence[Projection]) -> None:
-        self._log, self._bus, self._clock = log, bus, clock
+    A frame nobody can read (of another version, spoilt on disk) is the same to every projection: `set_aside` keeps its
+    bytes for people, and the log goes on without it.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        bus: Bus,
+        clock: Clock,
+        projections: Sequence[Projection],
+        set_aside: Callable[[Record], None],
+    ) -> None:
+        self._log, self._bus, self._clock, self._set_aside = log, bus, clock, set_aside
         self._projections = list(projections)
+        self._workers: list[_Worker] = []
+        self._unreadable: set[int] = set()
         self._seen = {one.name: one.position() for one in projections}
         self._moved = asyncio.Condition()
 
     def seen(self) -> Mapping[str, int]:
         """Seq up to which each projection has applied the log."""
         return dict(self._seen)
+
+    async def durable(self) -> int:
+        """Seq up to which the effects of every projection are durable: the log may forget what is before. 0 at
+        first."""
+        if len(self._workers) < len(self._projections):
+            return 0
+        return min([await worker.position() for worker in self._workers])
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -50,9 +72,12 @@ class Runner:
     async def _keep(self, projection: Projection) -> None:
         with ThreadPoolExecutor(1, thread_name_prefix=projection.name) as thread:
             worker = _Worker(projection, thread)
+            self._workers.append(worker)
             while True:
                 try:
                     await self._feed(projection, worker)
+                except _ReadAgain as error:
+                    _events.warning("projection_reads_again", projection=projection.name, error=str(error))
                 except (Unavailable, OSError) as error:
                     _events.warning("projection_waits", projection=projection.name, error=str(error))
                     await asyncio.sleep(RETRY_S)
@@ -75,11 +100,23 @@ class Runner:
     ) -> None:
         async for records in batches:
             await self._wait_for(projection.after, records[-1].seq)
-            mine = [one for one in records if one.subject in projection.subjects]
+            mine = [one for one in records if one.subject in projection.subjects and one.seq not in self._unreadable]
             if mine:
-                await self._tell(await worker.apply(mine, self._clock))
+                await self._tell(await self._apply(worker, mine))
             await self._advance(projection.name, records[-1].seq)
             await self._tell([_applied(projection.name, records[-1].seq)])
+
+    async def _apply(self, worker: "_Worker", records: Sequence[Record]) -> Sequence[Notice]:
+        try:
+            return await worker.apply(records, self._clock)
+        except InvalidData as error:
+            spoilt = [one for one in records if not _is_readable(one)]
+            if not spoilt:
+                raise
+            for one in spoilt:
+                await asyncio.to_thread(self._set_aside, one)
+                self._unreadable.add(one.seq)
+            raise _ReadAgain(f"without {len(spoilt)} unreadable frame(s): {error}") from error
 
     async def _tick(self, projection: Projection, worker: "_Worker") -> None:
         while True:
@@ -101,8 +138,22 @@ class Runner:
             await self._moved.wait_for(lambda: min((self._seen[one] for one in names), default=math.inf) >= seq)
 
 
+def _is_readable(record: Record) -> bool:
+    if record.subject not in FRAMES:
+        return True
+    try:
+        decode(record.payload)
+    except InvalidData:
+        return False
+    return True
+
+
 def _applied(name: str, seq: int) -> Notice:
     return Notice(f"applied.{name}", orjson.dumps({"seq": seq}))
+
+
+class _ReadAgain(Exception):
+    """From the durable position, without the frames set aside meanwhile."""
 
 
 class _Worker:

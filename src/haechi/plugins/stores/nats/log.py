@@ -13,29 +13,23 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
-    DiscardPolicy,
-    StorageType,
-    StoreCompression,
-    StreamConfig,
-)
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import APIError, NotFoundError
 from nats.js.errors import Error as JetStreamError
-from nats.js.errors import NotFoundError
 
 from haechi.core.errors import Unavailable
 from haechi.core.times import to_us
+from haechi.plugins.stores.nats import upkeep
 from haechi.plugins.stores.nats.server import Address
+from haechi.plugins.stores.nats.upkeep import PREFIX, STREAM, LogLimits, answering
 from haechi.ports import Record
 
-STREAM = "CITY"
-PREFIX = "log."
 BATCH = 256  # records a read hands over at most
 FIRST_BATCH = 16  # before the size of the records is known
 READ_BYTES = 32 * 1024 * 1024  # asked for at once: more than its queue holds, and the server drops the connection
-APPEND_TRIES = 5
+APPEND_S = 12.0  # an append is tried that long: a killed server is back within it, a full disk is told soon
+CONFIRM_S = 5.0
+STORE_FAILED = 10077  # JetStream's JSStreamStoreFailedF: the stream is at its limit, or its disk refused the write
 
 _events = structlog.get_logger("log")
 Answer = TypeVar("Answer")
@@ -102,49 +96,47 @@ async def _cancellable(work: Awaitable[Answer]) -> Answer:
 class NatsLog:
     """The stream. Call `open` once before anything else."""
 
-    def __init__(self, client: Client, max_bytes: int = 20 * 1024**3, max_age_s: float = 7 * 86_400) -> None:
+    def __init__(self, client: Client, limits: LogLimits | None = None) -> None:
         self._client = client
         self._stream: JetStreamContext = client.jetstream(timeout=5)
-        self._max_bytes, self._max_age_s = max_bytes, max_age_s
+        self._limits = limits or LogLimits()
 
     async def open(self) -> None:
-        """Creates the stream where there is none."""
-        config = StreamConfig(
-            name=STREAM,
-            subjects=[PREFIX + ">"],
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.OLD,
-            max_bytes=self._max_bytes,
-            max_age=self._max_age_s,
-            duplicate_window=120,
-            compression=StoreCompression.S2,
-        )
-        try:
-            await self._stream.stream_info(STREAM)
-        except NotFoundError:
-            await self._create(config)
-        except (nats.errors.Error, JetStreamError, OSError) as error:
-            raise Unavailable(f"the log does not answer: {error}") from error
+        """Creates the stream where there is none, and gives one that is there the limits of this run."""
+        await upkeep.open_stream(self._stream, self._limits)
 
-    async def _create(self, config: StreamConfig) -> None:
-        try:
-            await self._stream.add_stream(config)
-        except (nats.errors.Error, JetStreamError, OSError) as error:
-            raise Unavailable(f"JetStream refuses the stream {STREAM}: {error}") from error
+    async def continue_after(self, position: int) -> None:
+        """Sees to it that the next append gets a seq beyond `position`."""
+        await upkeep.continue_after(self._stream, self._limits, position)
+
+    async def trim(self, applied: int, now_us: int) -> int:
+        """Drops what is beyond the limits and applied by every consumer (seq <= `applied`); how many messages."""
+        return await upkeep.trim(self._stream, self._limits, applied, now_us)
 
     async def append(self, subject: str, payload: bytes, dedupe_id: str) -> int:
-        problem: Exception | None = None
-        for attempt in range(APPEND_TRIES):
+        wait_s, problem = 0.1, "nothing was tried"
+        ends_at = asyncio.get_running_loop().time() + APPEND_S
+        while (left_s := ends_at - asyncio.get_running_loop().time()) > 0:
             try:
-                ack = await _cancellable(
-                    self._stream.publish(PREFIX + subject, payload, headers={"Nats-Msg-Id": dedupe_id}, timeout=5)
-                )
+                return await self._publish(subject, payload, dedupe_id, min(CONFIRM_S, left_s))
             except (nats.errors.Error, JetStreamError, OSError) as error:
-                problem = error
-                await asyncio.sleep(0.1 * 2**attempt)
-            else:
-                return ack.seq
-        raise Unavailable(f"the log did not confirm an append: {problem}; is its disk full?") from problem
+                if isinstance(error, APIError) and error.err_code == STORE_FAILED:
+                    raise Unavailable(f"the log refuses: {error.description}; {self._what_to_do()}") from error
+                problem = str(error) or type(error).__name__
+            await asyncio.sleep(min(wait_s, left_s))
+            wait_s *= 2
+        raise Unavailable(f"the log did not confirm an append: {problem}; {self._what_to_do()}")
+
+    async def _publish(self, subject: str, payload: bytes, dedupe_id: str, timeout_s: float) -> int:
+        headers = {"Nats-Msg-Id": dedupe_id}
+        ack = await _cancellable(
+            self._stream.publish(PREFIX + subject, payload, headers=headers, timeout=timeout_s),
+        )
+        return ack.seq
+
+    def _what_to_do(self) -> str:
+        limit = f"{self._limits.max_bytes / 1024**3:.1f} GiB"
+        return f"is its disk full, or its limit of {limit} reached because the pipeline stands? See `haechi doctor`"
 
     async def read(self, after: int, subjects: frozenset[str]) -> AsyncIterator[Sequence[Record]]:
         position = after
@@ -202,24 +194,19 @@ class NatsLog:
                 await subscription.unsubscribe()
 
     async def last_seq(self) -> int:
-        try:
-            state = (await self._stream.stream_info(STREAM)).state
-        except NotFoundError:
-            return 0
-        except (nats.errors.Error, JetStreamError, OSError) as error:
-            raise Unavailable(f"the log does not answer: {error}") from error
-        return state.last_seq
+        with answering():
+            try:
+                return (await self._stream.stream_info(STREAM)).state.last_seq
+            except NotFoundError:
+                return 0
 
     async def last_seq_of(self, subjects: frozenset[str]) -> int:
         """Seq of the newest message on these subjects, 0 when there is none."""
         newest = 0
-        for subject in subjects:
-            try:
-                newest = max(newest, (await self._stream.get_last_msg(STREAM, PREFIX + subject)).seq or 0)
-            except NotFoundError:
-                continue
-            except (nats.errors.Error, JetStreamError, OSError) as error:
-                raise Unavailable(f"the log does not answer: {error}") from error
+        with answering():
+            for subject in subjects:
+                with contextlib.suppress(NotFoundError):
+                    newest = max(newest, (await self._stream.get_last_msg(STREAM, PREFIX + subject)).seq or 0)
         return newest
 
 

@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-import nats.errors
 from nats.aio.client import Client
-from nats.js.errors import Error as JetStreamError
 
-from haechi.core.errors import Unavailable
-from haechi.plugins.stores.nats.log import STREAM
+from haechi.plugins.stores.nats.upkeep import STREAM, answering
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +18,6 @@ class LogState:
 
 async def log_state(client: Client) -> LogState:
     """Asks JetStream; `Unavailable` when it does not answer."""
-    try:
+    with answering():
         state = (await client.jetstream(timeout=5).stream_info(STREAM)).state
-    except (nats.errors.Error, JetStreamError, OSError) as error:
-        raise Unavailable(f"the log does not answer: {error}") from error
     return LogState(state.last_seq, state.messages, state.bytes)

@@ -5,6 +5,7 @@ projection reports as applied survives power loss under `durability = "disk"`.
 """
 
 import contextlib
+import errno
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +14,16 @@ from typing import Any
 
 import orjson
 
-from haechi.core.errors import InvalidSettings, Unavailable
+from haechi.core.errors import HaechiError, InvalidSettings, Unavailable
 from haechi.ports import Change
 
+_PASSING = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,  # a file system that found an error makes itself read-only
+)
 _NAME = "abcdefghijklmnopqrstuvwxyz_"
 
 
@@ -30,7 +38,7 @@ class SqliteRecords:
             self._create()
 
     def _create(self) -> None:
-        with self._db as db:
+        with answering(), self._db as db:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)"
             )
@@ -114,6 +122,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-    except (OSError, sqlite3.OperationalError) as error:
-        raise InvalidSettings(f"cannot open {path}: {error}; check that the folder exists and is writable") from error
+    except (OSError, sqlite3.Error) as error:
+        raise _not_opened(path, error) from error
     return db
+
+
+def _not_opened(path: Path, error: OSError | sqlite3.Error) -> HaechiError:
+    """A full disk or a lock passes: worth another try. A folder that is not there or not ours does not."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte: extended codes refine it
+    if code in _PASSING or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return Unavailable(f"cannot open {path} now: {error}; is its disk full, or another program holding it?")
+    return InvalidSettings(f"cannot open {path}: {error}; check that the folder exists and is writable")
