@@ -3,12 +3,9 @@ and replay."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import structlog
 
 from haechi.core.errors import InvalidData
 from haechi.core.frame import EMPTY, Frame, Quarantined, Tally
@@ -16,12 +13,9 @@ from haechi.core.message import Message, Sample
 from haechi.core.observation import SCHEMA
 from haechi.services.ingest.mapping import Mapper, Row
 
-T = TypeVar("T")
-_events = structlog.get_logger("ingest")
 ROWS = 20_000  # in one frame at most: some megabytes, so that no consumer chokes on one message
 BYTES = 2 * 1024 * 1024  # of quarantined payloads in one frame, unless a single one is larger
 ROW_BYTES = 8 * 1024 * 1024  # of rows in one frame, unless a single row is larger: the log takes 32 MiB
-_ROW_SCHEMA = list(SCHEMA)[:-1]
 
 
 class Builder:
@@ -30,51 +24,38 @@ class Builder:
     def __init__(self, mappers: Mapping[str, Mapper], new_id: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
         self._mappers, self._new_id = mappers, new_id
         self._rows: list[Row] = []
-        self._links: list[str] = []
         self._quarantined: list[Quarantined] = []
-        self._received: dict[str, int] = {}
+        self._received = 0
         self._rejected: dict[str, dict[str, int]] = {}
 
     def add(self, message: Message, only: frozenset[int | str] = frozenset()) -> tuple[int, int]:
         """Maps one message (only the samples in these places, or of these fields, when given); returns (stored,
         quarantined) samples."""
-        mapper = self._mappers.get(message.link)
+        rows = self._rows
+        before = len(rows)
         try:
+            mapper = self._mappers.get(message.link)
             if mapper is None:
                 raise InvalidData(f"the city has no link {message.link!r} any more", "unknown_link")
-            samples = _wanted(_careful(lambda: mapper.samples(message), "codec_failed"), only)
+            samples = mapper.samples(message)
+            places = _wanted(samples, only) if only else None
         except InvalidData as error:
-            self._count(message.link, 1)
+            self._received += 1
             self._keep(message, error, 1)
             return 0, 1
-        return self._map(mapper, message, samples)
-
-    def _map(self, mapper: Mapper, message: Message, samples: Sequence[tuple[int, Sample]]) -> tuple[int, int]:
-        stored, failed, cause = 0, [], None
-        for place, sample in samples:
-            try:
-                row = _careful(partial(mapper.row, sample, message), "mapping_failed")
-            except InvalidData as error:
-                failed.append((place, sample.field))
-                cause = cause or error
-                continue
-            if row is not None:
-                self._rows.append(row)
-                stored += 1
-        self._links.extend([message.link] * stored)
-        self._count(message.link, stored + len(failed))
-        if cause is not None:
-            self._keep(message, cause, len(failed), failed)
+        failed = mapper.rows(samples if places is None else [samples[one] for one in places], message, rows)
+        if failed:
+            lost = [at if places is None else places[at] for at, _ in failed]
+            self._keep(message, failed[0][1], len(failed), [(place, samples[place].field) for place in lost])
+        stored = len(rows) - before
+        self._received += stored + len(failed)
         return stored, len(failed)
 
     def reject(self, link: str, reason: str, count: int) -> None:
         """Accounts for samples refused at the door."""
-        self._count(link, count)
+        self._received += count
         reasons = self._rejected.setdefault(link, {})
         reasons[reason] = reasons.get(reason, 0) + count
-
-    def _count(self, link: str, samples: int) -> None:
-        self._received[link] = self._received.get(link, 0) + samples
 
     def _keep(self, message: Message, cause: InvalidData, count: int, samples: Sequence[tuple[int, str]] = ()) -> None:
         entry = Quarantined(
@@ -109,36 +90,27 @@ class Builder:
         refused = {link: Tally(sum(one.values()), 0, 0, one) for link, one in self._rejected.items()}
         frames += [Frame(tallies=refused)] if refused else []
         # Counted at the door, sample by sample, and again from what goes to the log: one that fell between is a bug.
-        assert _total([one.tallies for one in frames]) == sum(self._received.values())
+        assert _total([one.tallies for one in frames]) == self._received
         return _joined(frames)
 
     def observations(self) -> pa.RecordBatch:
         """The rows in `core.observation.SCHEMA`."""
         if not self._rows:
             return EMPTY
-        columns = zip(*self._rows, strict=True)
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, _ROW_SCHEMA, strict=True)]
-        return pa.RecordBatch.from_arrays([*arrays, pa.array(self._links, pa.string())], schema=SCHEMA)
+        places, observed_at, received_at, value, text, quality = zip(*self._rows, strict=True)
+        entity, attribute, unit, link = zip(*places, strict=True)
+        columns = (entity, attribute, observed_at, received_at, value, text, unit, quality, link)
+        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def _wanted(samples: Sequence[Sample], only: frozenset[int | str]) -> list[tuple[int, Sample]]:
+def _wanted(samples: Sequence[Sample], only: frozenset[int | str]) -> list[int]:
+    """The places of those samples."""
     if any(isinstance(one, int) and one >= len(samples) for one in only):
         raise InvalidData(
             "the codec finds fewer samples in it than it did; undo the change of the codec", "codec_changed"
         )
-    placed = enumerate(samples)
-    return [one for one in placed if one[0] in only or one[1].field in only] if only else list(placed)
-
-
-def _careful(read: Callable[[], T], reason: str) -> T:
-    """A bug met by one message must not close the door to all: the message is kept, and the log tells of the bug."""
-    try:
-        return read()
-    except InvalidData:
-        raise
-    except Exception as error:
-        _events.exception("ingest_bug", reason=reason)
-        raise InvalidData(f"{error!r}: a bug; report it with this message, then replay it", reason) from error
+    return [place for place, one in enumerate(samples) if place in only or one.field in only]
 
 
 def _total(tallies: Sequence[Mapping[str, Tally]]) -> int:
