@@ -232,6 +232,35 @@ async def test_more_at_once_than_the_limit_is_told_to_come_back(
     assert len(intake.messages) == 3
 
 
+async def test_bodies_beyond_what_may_be_in_memory_are_told_to_come_back_announced_or_not(
+    context: AdapterContext, intake: MemoryIntake
+) -> None:
+    adapter = create({**SETTINGS, "in_flight_bytes_max": 10_500}, context)
+    await adapter.start()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'{"a": 1}'
+
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{adapter.port}", auth=("gw", "s3cret")) as client:
+        intake.open.clear()
+        waiting = asyncio.create_task(client.post("/push/a", json={"a": "x" * 900}))
+        await until(lambda: adapter.health()["in_flight"] == 1)
+        typed = {"content-type": "application/json"}
+        busy = [
+            await client.post("/push/a", json={"a": "x" * 9_700}),
+            await client.post("/push/a", content=pieces(), headers=typed),
+            await client.post("/push/a", content=gzip.compress(b"{}"), headers={**typed, "content-encoding": "gzip"}),
+        ]
+        assert [(one.status_code, one.headers["retry-after"]) for one in busy] == [(429, "2")] * 3
+        small = asyncio.create_task(client.post("/push/a", json={"a": 1}))
+        await until(lambda: adapter.health()["in_flight"] == 2)
+        intake.open.set()
+        assert [(await one).status_code for one in (waiting, small)] == [200, 200]
+        assert (await client.post("/push/a", content=pieces(), headers=typed)).status_code == 200
+        assert (adapter.health()["in_flight_bytes"], adapter.health()["busy"]) == (0, 3)
+    await adapter.stop()
+
+
 async def test_while_the_log_is_away_the_sender_is_told_so(client: httpx.AsyncClient, intake: MemoryIntake) -> None:
     intake.failure = Unavailable("the log is away")
     answer = await client.post("/push/a", json={"a": 1})

@@ -89,12 +89,17 @@ class Hj212Adapter:
             "bad_frames": float(door.bad_frames),
             "refused": float(door.refused),
             "pending": float(door.gatherer.pending),
+            "pending_bytes": float(door.gatherer.pending_bytes),
+            "paused": float(sum(one.paused for one in door.connections)),
         }
 
     async def _sweep(self) -> None:
-        """Closes connections whose device has fallen silent."""
+        """Closes connections whose device has fallen silent, or does not take its answers."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(min(self._settings.idle_s / 4, 30.0))
+            await asyncio.sleep(min(self._settings.idle_s / 4, self._settings.clogged_s / 4, 30.0))
             for connection in [one for one in self._door.connections if one.idle(loop.time())]:
                 connection.close()
+            for connection in [one for one in self._door.connections if one.clogged(loop.time())]:
+                _events.warning("answers_not_taken", link=self._context.link, after_s=self._settings.clogged_s)
+                connection.abort()

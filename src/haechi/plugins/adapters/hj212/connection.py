@@ -18,6 +18,7 @@ from haechi.ports import AdapterContext
 
 _events = structlog.get_logger("hj212")
 _SETS = 16  # divided uploads one connection may have open
+_SETS_BYTES = 1 << 20  # and what they may hold together
 
 
 @dataclass(slots=True)
@@ -45,7 +46,8 @@ class Connection(asyncio.Protocol):
         self._paused = self._clogged = self._stopped = False
         self._bad_in_row = 0
         self._divided: dict[tuple[str, str, str], dict[int, bytes]] = {}
-        self.heard_at = asyncio.get_running_loop().time()
+        self._divided_bytes = 0
+        self.heard_at = self._clogged_at = asyncio.get_running_loop().time()
 
     # --- asyncio.Protocol ---
 
@@ -78,6 +80,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The device sends but does not take its answers: no more is read until it does."""
         self._clogged = True
+        self._clogged_at = asyncio.get_running_loop().time()
         self._pause()
 
     def resume_writing(self) -> None:
@@ -128,6 +131,15 @@ class Connection(asyncio.Protocol):
     def idle(self, now: float) -> bool:
         """Whether the device has been silent too long; never while it is we who do not listen."""
         return not self._paused and now - self.heard_at > self._door.settings.idle_s
+
+    def clogged(self, now: float) -> bool:
+        """Whether the device has not taken its answers for too long."""
+        return self._clogged and now - self._clogged_at > self._door.settings.clogged_s
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read from it now."""
+        return self._paused
 
     def _crowded(self) -> bool:
         return self._unsettled >= self._door.settings.window or self._door.gatherer.full
@@ -203,14 +215,22 @@ class Connection(asyncio.Protocol):
         if key not in self._divided and len(self._divided) >= _SETS:
             self._hand_over(next(iter(self._divided)), received_at)
         parts = self._divided.setdefault(key, {})
+        self._divided_bytes += len(frame) - len(parts.get(packet.pno, b""))
         parts[packet.pno] = frame
-        if len(parts) < packet.pnum:
-            return None
-        return _joined(self._divided.pop(key))
+        if len(parts) >= packet.pnum:
+            return self._whole(key)
+        if self._divided_bytes > _SETS_BYTES:
+            self._hand_over(next(iter(self._divided)), received_at)
+        return None
+
+    def _whole(self, key: tuple[str, str, str]) -> bytes:
+        joined = _joined(self._divided.pop(key))
+        self._divided_bytes -= len(joined)
+        return joined
 
     def _hand_over(self, key: tuple[str, str, str], received_at: int) -> None:
         """A divided upload that will not become whole: the codec takes what can be dated; nobody is told "stored"."""
-        self._put(key[0], key[2], _joined(self._divided.pop(key)), received_at, None)
+        self._put(key[0], key[2], self._whole(key), received_at, None)
 
     def _hand_over_rest(self) -> None:
         received_at = to_us(self._door.context.clock.now())

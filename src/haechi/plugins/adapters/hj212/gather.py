@@ -47,7 +47,7 @@ class Gatherer:
     def __init__(self, link: str, intake: Intake, settings: Hj212Settings) -> None:
         self._link, self._intake, self._settings = link, intake, settings
         self._queue: list[Pending] = []
-        self._in_flight = 0
+        self._in_flight = self._bytes = 0
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -62,7 +62,12 @@ class Gatherer:
     @property
     def full(self) -> bool:
         """Whether senders should stop reading."""
-        return self.pending >= self._settings.pending_max
+        return self.pending >= self._settings.pending_max or self._bytes >= self._settings.pending_bytes_max
+
+    @property
+    def pending_bytes(self) -> int:
+        """Of their payloads."""
+        return self._bytes
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._run()) for _ in range(ACCEPTS)]
@@ -83,6 +88,7 @@ class Gatherer:
 
     def put(self, pending: Pending) -> None:
         self._queue.append(pending)
+        self._bytes += len(pending.message.payload)
         self._empty.clear()
         self._some.set()
 
@@ -107,6 +113,7 @@ class Gatherer:
             self._in_flight += len(batch)
             refused = await self._accept([one.message for one in batch])
             self._in_flight -= len(batch)
+            self._bytes -= sum(len(one.message.payload) for one in batch)
             _settle(batch, refused)
             if not self.pending:
                 self._empty.set()

@@ -11,12 +11,14 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "gather_ms": (0, 1_000),
     "gather_max": (1, 100_000),
     "pending_max": (1, 1_000_000),
+    "pending_bytes_max": (1, 1_000_000_000),
     "window": (1, 100_000),
     "segment_max": (128, 9_999),
     "connections_max": (1, 1_000_000),
     "idle_s": (1, 86_400),
     "bad_frames_max": (1, 1_000_000),
     "divided_max": (1, 999),
+    "clogged_s": (1, 86_400),
 }
 
 
@@ -30,12 +32,14 @@ class Hj212Settings:
     gather_ms: float = 3.0
     gather_max: int = 1_000
     pending_max: int = 16_000
+    pending_bytes_max: int = 16_000_000
     window: int = 4_000
     segment_max: int = 9_999
     connections_max: int = 10_000
     idle_s: float = 900.0
     bad_frames_max: int = 100
     divided_max: int = 64
+    clogged_s: float = 30.0
 
 
 def read(given: Mapping[str, Any]) -> Hj212Settings:

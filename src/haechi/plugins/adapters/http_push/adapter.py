@@ -72,6 +72,8 @@ class HttpPushAdapter:
         return {
             "requests": float(door.requests),
             "in_flight": float(door.in_flight),
+            "in_flight_bytes": float(door.in_flight_bytes),
+            "busy": float(door.busy),
             "turned_away": float(door.turned),
         }
 
@@ -95,6 +97,7 @@ class HttpPushAdapter:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=STOP_S,
+            limit_concurrency=settings.connections_max,
             ssl_certfile=settings.tls_cert or None,
             ssl_keyfile=settings.tls_key or None,
         )

@@ -50,7 +50,7 @@ class Door:
     def __init__(self, settings: HttpSettings, context: AdapterContext) -> None:
         self._settings, self._context = settings, context
         self._repeats: Repeats | None = None
-        self.in_flight = self.requests = self.turned = 0
+        self.in_flight = self.in_flight_bytes = self.requests = self.turned = self.busy = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http", "the server is configured without lifespan and web sockets"
@@ -87,19 +87,36 @@ class Door:
         channel = self._channel(request)
         device = self._device(request.headers.get("authorization", ""))
         self._check_type(request)
-        if self.in_flight >= self._settings.in_flight_max:
-            self._context.intake.reject(self._context.link, "busy")
-            detail = "too many requests at once; send it again later"
-            return _json(
-                429, {"error": "Unavailable", "detail": detail}, {"Retry-After": str(self._settings.retry_after_s)}
-            )
+        size = self._size(request)
+        if self._is_full(size):
+            return self._come_back()
         self.in_flight += 1
+        self.in_flight_bytes += size
         try:
             post = _Post(device, channel, await self._body(request), request.headers.get("idempotency-key", ""))
             status, body = await (self._once(post) if post.key else self._store(post))
         finally:
             self.in_flight -= 1
+            self.in_flight_bytes -= size
         return Response(body, status, media_type="application/json")
+
+    def _size(self, request: Request) -> int:
+        """What the body may take of our memory."""
+        most, announced = self._settings.body_bytes_max, request.headers.get("content-length")
+        packed = request.headers.get("content-encoding", "").lower() == "gzip"
+        return most if announced is None or packed else min(most, int(announced))
+
+    def _is_full(self, size: int) -> bool:
+        """Whether the requests under way are enough: the log takes what they carry more slowly than it comes."""
+        if self.in_flight >= self._settings.in_flight_max:
+            return True
+        return self.in_flight > 0 and self.in_flight_bytes + size > self._settings.in_flight_bytes_max
+
+    def _come_back(self) -> Response:
+        self.busy += 1
+        self._context.intake.reject(self._context.link, "busy")
+        body = {"error": "Busy", "detail": "too many requests at once; send it again later"}
+        return _json(429, body, {"Retry-After": str(self._settings.retry_after_s)})
 
     def _channel(self, request: Request) -> str:
         _, link, *levels = request.scope["path"].split("/")

@@ -11,6 +11,8 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "body_bytes_max": (1, 30_000_000),  # whole, it must fit into one message of the log, should it be quarantined
     "body_s": (0.1, 3_600),
     "in_flight_max": (1, 100_000),
+    "in_flight_bytes_max": (1, 10_000_000_000),
+    "connections_max": (1, 1_000_000),
     "retry_after_s": (1, 3_600),
     "idempotency_s": (0, 86_400),
     "idempotency_max": (1, 10_000_000),
@@ -29,6 +31,8 @@ class HttpSettings:
     body_bytes_max: int = 8_000_000
     body_s: float = 30.0
     in_flight_max: int = 64
+    in_flight_bytes_max: int = 64_000_000
+    connections_max: int = 10_000
     retry_after_s: int = 2
     idempotency_s: float = 600.0
     idempotency_max: int = 10_000
