@@ -6,7 +6,7 @@ Everything except place names and the frame is invented; one seed gives one city
 import math
 import random
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from haechi_testbed.worlds import basemap, facilities, inp, settings
 from haechi_testbed.worlds.network import Network, Plan, Tank, build
 from haechi_testbed.worlds.streets import Frame, Point, Streets, lay
+from haechi_testbed.worlds.trade import Trade
 
 SEED = 26
 FRAME = Frame(126.66, 37.645)
@@ -44,6 +45,10 @@ class World:
     seed: int
 
 
+TRADES: tuple[Callable[[World], Trade], ...] = ()
+"""What the city has beside water, air and cameras: each is made from the world alone, with a seed of its own."""
+
+
 def elevation(at: Point) -> float:
     """Metres above the sea: two low hills on flat land that rises a little to the west."""
     east, north = at
@@ -69,9 +74,13 @@ def write(out: Path, seed: int = SEED) -> dict[str, int]:
     texts |= settings.testbed_files(world, sensors)
     _write(out, texts)
     bounds = settings.normal_bounds(out / "testbed")
+    trades = [make(world) for make in TRADES]
     entities = facilities.all_entities(world, sensors, bounds)
+    for trade in trades:
+        entities |= {name: list(members) for name, members in trade.entities.items()}
     texts = {f"facilities/{name}.ndjson": facilities.ndjson(members) for name, members in entities.items()}
-    texts |= settings.city_files(world, sensors) | basemap.layers(world)
+    texts |= {f"testbed/{name}": text for trade in trades for name, text in trade.testbed.items()}
+    texts |= settings.city_files(world, sensors, trades) | basemap.layers(world)
     _write(out, texts)
     counts: dict[str, int] = {}
     for members in entities.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from haechi_testbed.twins.water.config import load
 from haechi_testbed.twins.water.twin import WaterTwin
 from haechi_testbed.worlds.facilities import Bounds, Sensors, urn
 from haechi_testbed.worlds.inp import pattern_id
+from haechi_testbed.worlds.trade import Trade
 
 if TYPE_CHECKING:
     from haechi_testbed.worlds.gimpo import World
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 WATER_LINK, AIR_LINK = "water-mqtt", "air-hj212"
 KINDS = {"tank": "Tank", "pump": "Pump", "WP-": "WaterPressureSensor", "WF-": "WaterFlowMeter"}
 NORMAL_DAYS = 3
+DOMAINS = ("water", "air", "weather", "safety", "platform")
 CITY_TOML = """\
 # Simulated: the place names and the frame are Gimpo's, every facility is generated (haechi-testbed world gimpo).
 id = "gimpo"
@@ -26,7 +28,7 @@ name = { ko = "김포시", zh = "金浦市", en = "Gimpo" }
 country = "KR"
 time_zone = "Asia/Seoul"
 languages = ["ko", "zh", "en"]
-domains = ["water", "air", "weather", "safety", "platform"]
+domains = [DOMAINS]
 simulated = true
 frame = { west = 126.52, south = 37.57, east = 126.82, north = 37.76, srid = 4326 }
 centre = [126.662, 37.647]
@@ -180,9 +182,11 @@ def _rounded(name: str, bounds: Mapping[str, float]) -> dict[str, float]:
     return {key: round(value, digits) for key, value in bounds.items()}
 
 
-def city_files(world: World, sensors: Sensors) -> dict[str, str]:
+def city_files(world: World, sensors: Sensors, trades: Sequence[Trade]) -> dict[str, str]:
     """city.toml, links and devices.csv."""
-    city = CITY_TOML
+    domains = (*DOMAINS, *(domain for trade in trades for domain in trade.domains))
+    city = CITY_TOML.replace("DOMAINS", ", ".join(f'"{domain}"' for domain in domains))
+    rows = [*_devices(world, sensors), *(row for trade in trades for row in trade.devices)]
     for name, role in LAYERS:
         city += f'\n[[map]]\nid = "{name}"\nfile = "map/{name}.geojson"\nrole = "{role}"\nsynthetic = true\n'
         city += 'attribution = "Haechi testbed, simulated"\n'
@@ -190,8 +194,8 @@ def city_files(world: World, sensors: Sensors) -> dict[str, str]:
         "city.toml": city,
         f"links/{WATER_LINK}.toml": WATER_TOML,
         f"links/{AIR_LINK}.toml": AIR_HEAD + _air_maps(world.air["factors"]),
-        "devices.csv": _csv([("device", "channel", "link", "entity"), *_devices(world, sensors)]),
-    }
+        "devices.csv": _csv([("device", "channel", "link", "entity"), *rows]),
+    } | {f"links/{name}.toml": text for trade in trades for name, text in trade.links.items()}
 
 
 def _air_maps(factors: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
