@@ -20,11 +20,11 @@ import orjson
 
 from haechi.core.frame import Frame, encode
 from haechi.core.observation import Observation, to_batch
-from haechi.faces.ngsi_ld.q import compile_q
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.ports import Box, EntityQuery, Record
 from haechi.services.context.projection import ContextProjection
 from haechi.services.context.reader import facilities, latest, nearest
+from haechi.services.ngsi_ld.q import compile_q
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 START = 1_795_300_000_000_000

@@ -165,7 +165,7 @@ def test_what_is_sent_without_an_acknowledgement_is_verified_all_the_same(city: 
     city.take(city.seen("closed", "status", VALVE))
     assert city.command()["state"] == "sent"
     city.take(city.seen("open", "status", VALVE))
-    assert city.states() == ["requested", "sent", "verified"]
+    assert city.states() == ["requested", "sent", "confirmed", "verified"], "the value is the confirmation"
 
 
 def test_a_refusal_of_the_device_fails_at_once_with_its_words_and_undoes_nothing(city: City) -> None:
@@ -307,7 +307,7 @@ def test_killed_between_any_two_steps_it_goes_on_where_it_was(tmp_path: Path) ->
         lambda: city.take(city.outcome("c1", ok=True, confirmed=True, detail="acknowledged")),
         lambda: city.take(city.seen(280.0)),
         lambda: city.wait(30),
-        lambda: city.take(city.outcome("c1-undo", ok=True, detail="acknowledged")),
+        lambda: city.take(city.outcome("c1-undo", ok=True, confirmed=True, detail="acknowledged")),
     ):
         step()
         city.projection.close()

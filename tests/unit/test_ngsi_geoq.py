@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from haechi.core import geo
 from haechi.core.errors import InvalidData
-from haechi.faces.ngsi_ld import geoq
+from haechi.services.ngsi_ld import geoq
 
 _LON, _LAT = st.floats(-180, 180), st.floats(-90, 90)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from haechi.core.errors import InvalidData
 from haechi.core.times import parse_iso
-from haechi.faces.ngsi_ld import typeq
-from haechi.faces.ngsi_ld.q import All, Compare, Exists, Some, compile_q, parse
+from haechi.services.ngsi_ld import typeq
+from haechi.services.ngsi_ld.q import All, Compare, Exists, Some, compile_q, parse
 
 AT = parse_iso("2026-11-22T09:00:00Z")
 ENTITY: dict[str, Any] = {

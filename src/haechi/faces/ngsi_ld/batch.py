@@ -11,11 +11,11 @@ from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld import provision
-from haechi.faces.ngsi_ld.contexts import Context
 from haechi.faces.ngsi_ld.face import Face, batch_result, json_answer, no_content
 from haechi.faces.ngsi_ld.provision import existing
 from haechi.faces.ngsi_ld.requests import parameters, read_batch
 from haechi.faces.ngsi_ld.writes import Change, after
+from haechi.services.ngsi_ld.names import Context
 
 MOST = 10_000
 Item = tuple[Any, Context | HaechiError]

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from haechi.core.errors import NotFound
-from haechi.faces.ngsi_ld.contexts import Context, iri_of
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.requests import parameters
 from haechi.ports import EntityShape
+from haechi.services.ngsi_ld.names import Context, iri_of
 
 
 def _list_id(kind: str, names: list[str]) -> str:

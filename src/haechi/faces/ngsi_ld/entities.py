@@ -9,13 +9,15 @@ from haechi.core import attribute as attributes
 from haechi.core.entity import Entity
 from haechi.core.errors import InvalidData, NotFound
 from haechi.core.urn import is_uri
-from haechi.faces.ngsi_ld import provision, queries, typeq
-from haechi.faces.ngsi_ld.contexts import Context
+from haechi.faces.ngsi_ld import provision, queries
 from haechi.faces.ngsi_ld.face import Face, no_content, update_result
 from haechi.faces.ngsi_ld.provision import Outcome, existing
-from haechi.faces.ngsi_ld.representation import shown, view_of
 from haechi.faces.ngsi_ld.requests import Parameters, parameters
+from haechi.faces.ngsi_ld.views import view_of
 from haechi.faces.ngsi_ld.writes import Change
+from haechi.services.ngsi_ld import typeq
+from haechi.services.ngsi_ld.names import Context
+from haechi.services.ngsi_ld.representation import shown
 
 
 def location_of(request: Request, id: str) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import orjson
 from starlette.responses import Response
 
-from haechi.core.errors import Conflict, HaechiError, InvalidData, NotFound, NotSupported, Refused, Unavailable
+from haechi.core.errors import Busy, Conflict, HaechiError, InvalidData, NotFound, NotSupported, Refused, Unavailable
 
 BASE = "https://uri.etsi.org/ngsi-ld/errors/"
 
@@ -37,6 +37,7 @@ _CLASSES: dict[type[HaechiError], Problem] = {
     Conflict: Problem("AlreadyExists", "The referred element already exists", 409),
     NotSupported: Problem("OperationNotSupported", "The operation is not supported", 422),
     Refused: Problem("Refused", "The credentials or the role do not allow this", 403),
+    Busy: Problem("TooManyRequests", "More is asked than can be stored now", 429),
     Unavailable: Problem("ServiceUnavailable", "A part of the platform does not answer now", 503),
 }
 _BUG = Problem("InternalError", "There has been an error during the operation", 500)
@@ -56,5 +57,7 @@ def details(error: HaechiError) -> dict[str, str | int]:
 
 
 def error_response(error: HaechiError, headers: dict[str, str] | None = None) -> Response:
-    """The answer to a refused request. Clause 6.3.2: application/json, whatever was accepted."""
+    """The answer to a refused request. Clause 6.3.2: application/json, whatever was accepted. 429: Retry-After."""
+    if isinstance(error, Busy):
+        headers = {"Retry-After": str(error.retry_after_s), **(headers or {})}
     return Response(orjson.dumps(details(error)), problem_of(error).status, headers, "application/json")

@@ -11,11 +11,12 @@ from starlette.responses import Response
 
 from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError
-from haechi.faces.ngsi_ld.contexts import Context, query_context_of
 from haechi.faces.ngsi_ld.errors import details
+from haechi.faces.ngsi_ld.links import query_context_of
 from haechi.faces.ngsi_ld.requests import LD, answer_type, read
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.writes import Writes
+from haechi.services.ngsi_ld.names import Context
 
 T = TypeVar("T")
 

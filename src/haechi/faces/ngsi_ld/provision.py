@@ -7,8 +7,8 @@ from haechi.core import attribute as attributes
 from haechi.core import entity as stored
 from haechi.core.entity import Entity, Instance
 from haechi.core.errors import Conflict, InvalidData, NotFound
-from haechi.faces.ngsi_ld.contexts import Context
 from haechi.faces.ngsi_ld.writes import Change
+from haechi.services.ngsi_ld.names import Context
 
 Body = Mapping[str, Any]
 

@@ -7,10 +7,10 @@ from urllib.parse import quote
 from haechi.core.errors import InvalidData
 from haechi.core.pattern import matching
 from haechi.core.urn import is_uri
-from haechi.faces.ngsi_ld import geoq, q, typeq
-from haechi.faces.ngsi_ld.contexts import Context
 from haechi.faces.ngsi_ld.requests import Parameters
 from haechi.ports import EntityQuery
+from haechi.services.ngsi_ld import geoq, q, typeq
+from haechi.services.ngsi_ld.names import Context
 
 MOST = 1000
 DEFAULT_LIMIT = 20

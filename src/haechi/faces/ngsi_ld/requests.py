@@ -8,7 +8,8 @@ import orjson
 from starlette.requests import Request
 
 from haechi.core.errors import HaechiError, InvalidData, NotSupported
-from haechi.faces.ngsi_ld.contexts import Context, link_context, query_context_of, resolve
+from haechi.faces.ngsi_ld.links import link_context, query_context_of
+from haechi.services.ngsi_ld.names import Context, resolve
 
 LARGEST = 10 * 2**20
 DEEPEST = 60  # levels of arrays and objects in a body

@@ -4,7 +4,7 @@ Internal names are the terms of the core and default contexts; every other IRI i
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,21 +168,3 @@ def _absolute(iri: str, terms: Mapping[str, str]) -> str:
     if not colon:
         return terms.get(iri, iri_of(iri)) if terms.get(iri) != iri else iri_of(iri)
     return CORE + rest if prefix == "ngsi-ld" else iri
-
-
-def link_context(headers: Sequence[str]) -> str | None:
-    """The URL of the @context in Link headers (clause 6.3.5); None when there is none."""
-    found = []
-    for header in headers:
-        for target, parameters in re.findall(r"<([^>]*)>((?:\s*;[^,<]*)*)", header):
-            if re.search(r'rel\s*=\s*"?' + re.escape(LINK_REL) + r'"?', parameters):
-                found.append(target)
-    if len(found) > 1:
-        raise InvalidData("several Link headers name a JSON-LD @context; send one", "invalid_request")
-    return found[0] if found else None
-
-
-def query_context_of(links: Sequence[str], known: Mapping[str, Mapping[str, Any]]) -> Context:
-    """The context that Link headers name, else the core context (clause 6.3.5)."""
-    url = link_context(links)
-    return CORE_CONTEXT if url is None else resolve(url, known)

@@ -17,8 +17,8 @@ from haechi.core.errors import InvalidData
 from haechi.core.pattern import compile_pattern
 from haechi.core.times import parse_iso
 from haechi.core.urn import is_uri
-from haechi.faces.ngsi_ld.contexts import iri_of
-from haechi.faces.ngsi_ld.paths import Instant, Link, Path, Vocab, targets
+from haechi.services.ngsi_ld.names import iri_of
+from haechi.services.ngsi_ld.paths import Instant, Link, Path, Vocab, targets
 
 LONGEST = 8192
 DEEPEST = 30
