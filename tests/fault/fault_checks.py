@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
+MEGABYTES = 700  # a role; idle it is some 100 to 200
+
 
 class Row(NamedTuple):
     """One observation as senders and history both name it; the instant in microseconds."""
@@ -14,6 +16,24 @@ class Row(NamedTuple):
     attribute: str
     observed_at: int
     value: float
+
+
+class Asked(NamedTuple):
+    """A value an operator asked the PLC for, and the command's id; "" when nobody knows whether it was taken."""
+
+    value: int
+    id: str
+
+
+class Command(NamedTuple):
+    """A command as the platform shows it. `undoing`: it wrote `previous` back, or tried to."""
+
+    id: str
+    value: int
+    state: str
+    open: bool
+    previous: int | None
+    undoing: bool
 
 
 @dataclass(slots=True)
@@ -26,6 +46,9 @@ class Promise:
     notes_sent: set[str] = field(default_factory=set)
     notes_acknowledged: set[str] = field(default_factory=set)
     transitions: dict[str, int] = field(default_factory=dict)  # of the one alarm of each entity; 0: no alarm
+    asked: list[Asked] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)  # what the PLC was told, in order
+    shown: frozenset[tuple[str, float]] = frozenset()  # entity and value the PLC ever showed; instants are ours
 
 
 @dataclass(slots=True)
@@ -39,6 +62,8 @@ class Found:
     alarms: Mapping[str, Sequence[Sequence[tuple[str, str]]]]  # entity: its alarms, each with its moves (from, to)
     account: str  # what `haechi account` printed
     account_code: int
+    commands: list[Command] = field(default_factory=list)
+    megabytes: Mapping[str, int] = field(default_factory=dict)  # resident, by role
 
 
 def problems(promise: Promise, found: Found) -> list[str]:
@@ -50,11 +75,20 @@ def problems(promise: Promise, found: Found) -> list[str]:
         *(f"quarantine lost {one!r}" for one in sorted(promise.kept - set(found.quarantine))),
         *_alarms(promise.transitions, found.alarms),
         *_account(found),
+        *_commands(promise, found.commands),
+        *(f"{role} holds {size} MB" for role, size in found.megabytes.items() if size > MEGABYTES),
     ]
 
 
 def _history(promise: Promise, rows: Sequence[Row]) -> Iterable[str]:
-    yield from _once("history: observation", rows, promise.acknowledged, promise.sent)
+    ours = {entity for entity, _ in promise.shown}
+    sent = [one for one in rows if one.entity not in ours]
+    yield from _once("history: observation", sent, promise.acknowledged, promise.sent)
+    for row in rows:
+        if row.entity in ours and (row.entity, row.value) not in promise.shown:
+            yield f"history: the PLC never showed {row}"
+    counted = Counter((row.entity, row.observed_at) for row in rows if row.entity in ours)
+    yield from (f"history: {one} is there {count} times" for one, count in counted.items() if count > 1)
 
 
 def _once(what: str, rows: Sequence[object], acknowledged: Iterable[object], sent: Iterable[object]) -> Iterable[str]:
@@ -97,3 +131,22 @@ def _account(found: Found) -> Iterable[str]:
         yield f"the account does not balance:\n{found.account}"
     if "not in this account yet" in found.account:
         yield f"the account is behind after everything settled:\n{found.account}"
+
+
+def _commands(promise: Promise, found: Sequence[Command]) -> Iterable[str]:
+    listed, written = Counter(one.id for one in found), Counter(promise.written)
+    known = {one.id: one for one in found}
+    for asked in promise.asked:
+        if asked.id and listed[asked.id] != 1:
+            yield f"command {asked} acknowledged and there {listed[asked.id]} times"
+    wanted, values = Counter(one.value for one in promise.asked), Counter(one.value for one in found)
+    yield from (f"{count} commands for {value}" for value, count in values.items() if count > wanted[value])
+    back = Counter(one.previous for one in found if one.undoing)
+    for value, count in written.items():
+        if count > values[value] + back[value]:
+            yield f"{value} was written {count} times: {list(known.values())}, PLC {promise.written}"
+    for one in found:
+        if one.open:
+            yield f"command without an end: {one}"
+        if one.state == "verified" and not written[one.value]:
+            yield f"verified and never written: {one}"

@@ -6,6 +6,7 @@ import http.client
 import socket
 import struct
 
+from fault_hj212 import frame
 from fault_plan import DEVICES, DOORS, Send
 from fault_senders import Sender, Stage, post
 
@@ -24,10 +25,10 @@ def _half_mqtt(stage: Stage, send: Send) -> None:
     """CONNECT, then a PUBLISH that says it is longer than what comes (MQTT 3.1.1, 2.2.3)."""
     device = DEVICES[send.series]
     with _dial(stage, "mqtt") as peer:
-        peer.sendall(_connect(device, stage.platform.secret(device, "mqtt")))
+        peer.sendall(connect(device, stage.platform.secret(device, "mqtt"), f"{device}-rogue"))
         peer.recv(4)
-        packet = _publish(f"city/{device}/{send.series}", stage.payload(send).encode())
-        peer.sendall(packet[: len(packet) - 3])
+        whole = _publish(f"city/{device}/{send.series}", stage.payload(send).encode())
+        peer.sendall(whole[: len(whole) - 3])
 
 
 def _wrong_mqtt(stage: Stage, send: Send) -> None:
@@ -35,7 +36,7 @@ def _wrong_mqtt(stage: Stage, send: Send) -> None:
     device = DEVICES[send.series]
     with _dial(stage, "mqtt") as peer:
         body = _publish(f"city/{device}/{send.series}", stage.payload(send).encode())
-        peer.sendall(_connect(device, "wrong") + body)
+        peer.sendall(connect(device, "wrong", f"{device}-rogue") + body)
         peer.recv(64)
 
 
@@ -53,7 +54,21 @@ def _wrong_push(stage: Stage, send: Send) -> None:
     post(stage, send, stage.payload(send).encode(), secret="wrong")
 
 
+def _half_hj212(stage: Stage, send: Send) -> None:
+    whole = frame(stage, send, "20200101000000001")
+    with _dial(stage, "hj212") as peer:
+        peer.sendall(whole[: len(whole) - 9])
+
+
+def _wrong_hj212(stage: Stage, send: Send) -> None:
+    with _dial(stage, "hj212") as peer:
+        peer.sendall(frame(stage, send, "20200101000000002", secret="wrong"))
+        peer.recv(256)
+
+
 _ACTS = {
+    ("hj212", "half"): _half_hj212,
+    ("hj212", "wrong_secret"): _wrong_hj212,
     ("mqtt", "half"): _half_mqtt,
     ("mqtt", "wrong_secret"): _wrong_mqtt,
     ("push", "half"): _half_push,
@@ -65,20 +80,25 @@ def _dial(stage: Stage, link: str) -> socket.socket:
     return socket.create_connection(("127.0.0.1", stage.platform.ports[link]), timeout=2)
 
 
-def _text(text: str) -> bytes:
-    return struct.pack("!H", len(text.encode())) + text.encode()
+def text(words: str) -> bytes:
+    """A length and UTF-8, clause 1.5.3."""
+    return struct.pack("!H", len(words.encode())) + words.encode()
 
 
-def _packet(kind: int, body: bytes) -> bytes:
-    assert len(body) < 16_384, "two bytes of remaining length are enough here"
-    low, high = len(body) % 128, len(body) // 128
-    return bytes([kind, *([low | 128, high] if high else [low])]) + body
+def packet(kind: int, body: bytes) -> bytes:
+    """With its fixed header, clause 2.2."""
+    size, length = len(body), bytearray()
+    while size > 127:
+        length.append(size % 128 | 128)
+        size //= 128
+    return bytes([kind, *length, size]) + body
 
 
-def _connect(device: str, secret: str) -> bytes:
-    body = _text("MQTT") + bytes([4, 0xC2]) + struct.pack("!H", 30) + _text(f"{device}-rogue") + _text(device)
-    return _packet(0x10, body + _text(secret))
+def connect(device: str, secret: str, client: str) -> bytes:
+    """CONNECT with user name and password, MQTT 3.1.1, clause 3.1."""
+    body = text("MQTT") + bytes([4, 0xC2]) + struct.pack("!H", 30) + text(client) + text(device)
+    return packet(0x10, body + text(secret))
 
 
 def _publish(topic: str, payload: bytes) -> bytes:
-    return _packet(0x32, _text(topic) + struct.pack("!H", 7) + payload)
+    return packet(0x32, text(topic) + struct.pack("!H", 7) + payload)

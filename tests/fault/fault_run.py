@@ -1,26 +1,34 @@
 """One fault run: plan, platform, senders, faults, then what was promised against what is there. Used by the tests and
 by `make soak`."""
 
-import threading
+import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from itertools import groupby
 from pathlib import Path
 
 from fault_checks import Found, Promise, problems
-from fault_city import FIRST, build, entity_of
-from fault_faults import Saboteur
+from fault_city import COUNTER, FIRST, PLC, build, entity_of
+from fault_clock import WallClock, library
+from fault_deaf import Deaf
+from fault_disk import Disk, missing
+from fault_faults import Saboteur, Scene
+from fault_hj212 import HjSender
+from fault_people import Dispatcher, NoteTaker
 from fault_plan import DOORS, Plan, Send, describe
+from fault_plc import Plc
 from fault_rogues import Rogue
-from fault_senders import MqttSender, PushSender, Sender, Stage, post
+from fault_senders import MqttSender, PushSender, Sender, Stage, Timeline, post
 from fault_shown import look, settled
 
+from haechi.app.supervisor import free_port
 from haechi.testing.platform import Platform
 
 SETTLE_S = 60.0
 WHOLE = ("whole", "malformed")
+_SENDERS = {"mqtt": MqttSender, "push": PushSender, "hj212": HjSender}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,25 @@ class Outcome:
     promise: Promise
     found: Found
     journal: list[str]
-    seconds: float
+    done: Mapping[str, int]  # faults by kind
+    deaf: int  # connections of clients that never read
+    seconds: float = 0.0
+
+    def sums(self) -> Mapping[str, int]:
+        """For a campaign's total."""
+        kept = self.promise
+        return {
+            **self.done,
+            "observations acknowledged": len(kept.acknowledged),
+            "observations in history": len(self.found.history),
+            "alarm transitions": sum(kept.transitions.values()),
+            "notes acknowledged": len(kept.notes_acknowledged),
+            "messages in quarantine": len(self.found.quarantine),
+            "setpoints asked": len(kept.asked),
+            "setpoints verified": sum(one.state == "verified" for one in self.found.commands),
+            "clients that never read": self.deaf,
+            "seconds": round(self.seconds),
+        }
 
     def report(self) -> str:
         """For people: everything needed to see the failure again."""
@@ -43,49 +69,75 @@ class Outcome:
         return "\n".join([describe(self.plan), *(f"  {one}" for one in self.journal), counts, *shown])
 
 
-class Operator(threading.Thread):
-    """Writes notes into an incident; a note without an answer is in doubt and not written again."""
-
-    def __init__(self, stage: Stage, plan: Plan, incident: str) -> None:
-        super().__init__(name="operator", daemon=True)
-        self._stage, self._plan, self._incident = stage, plan, incident
-        self.sent: set[str] = set()
-        self.acknowledged: set[str] = set()
-
-    def run(self) -> None:
-        for number, at_ms in enumerate(self._plan.notes_ms):
-            self._stage.wait(at_ms)
-            text = f"note {number}"
-            self.sent.add(text)
-            try:
-                self._stage.platform.request("POST", f"/api/incidents/{self._incident}/note", {"text": text})
-            except (OSError, HTTPException):  # the api was killed, or answered that it cannot say
-                continue
-            self.acknowledged.add(text)
+def left_out(plan: Plan) -> list[str]:
+    """Faults of the plan that cannot be had on this machine, and why."""
+    reasons = {"disk": missing(), "clock": "" if library() else "libfaketime is not installed (Debian: libfaketime)"}
+    return [f"no faults of the {what}: {why}" for what, why in reasons.items() if why and plan.has(what)]
 
 
 def run(plan: Plan, folder: Path, lie: bool = False) -> Outcome:
     """Runs a plan in an empty folder. With `lie` one device claims an acknowledgement it never got: the canary."""
     began = time.monotonic()
-    with Platform(build(folder / "city"), folder / "data") as platform:
-        stage = Stage(platform, int(time.time() * 1000), time.monotonic())
-        promise = Promise(transitions={entity_of(series): count for series, count in plan.alarms})
-        incident = _open_incident(stage, promise)
-        stage = Stage(platform, stage.zero_ms, time.monotonic())
-        saboteur, operator = Saboteur(platform, plan, stage.begun), Operator(stage, plan, incident)
-        senders = _senders(stage, plan)
-        for thread in (*senders, saboteur, operator):
-            thread.start()
-        for thread in (saboteur, operator, *senders):
-            thread.join()
-        _collect(stage, promise, senders, operator)
-        if lie:
-            promise.acknowledged.add(stage.row(Send(0, "a", "P-1", -1, 300.0)))
-        failures = [*(one.error for one in senders), saboteur.error]
-        errors = [f"the harness itself failed: {one!r}" for one in failures if one]
-        platform.wait_for(lambda: settled(platform), SETTLE_S, f"does not settle\n{describe(plan)}\n{saboteur.journal}")
-        found = look(platform, incident, [entity_of(series) for series in (FIRST, *DOORS)])
-    return Outcome(plan, errors + problems(promise, found), promise, found, saboteur.journal, time.monotonic() - began)
+    with contextlib.ExitStack() as stack:
+        scene = _scene(stack, plan, folder)
+        outcome = _run(scene, plan, lie)
+    return replace(outcome, seconds=time.monotonic() - began)
+
+
+def _scene(stack: contextlib.ExitStack, plan: Plan, folder: Path) -> Scene:
+    """A platform with a PLC, and a disk and a clock of its own where the plan breaks them."""
+    data = folder / "data"
+    disk = stack.enter_context(Disk(data, folder / "disk.img")) if plan.has("disk") and not missing() else None
+    clock = WallClock(folder / "clock") if plan.has("clock") and library() else None
+    plc = stack.enter_context(Plc(free_port()))
+    options = [f"--durability={plan.durability}"]
+    platform = Platform(build(folder / "city"), data, options, clock.environment if clock else None)
+    platform.ports["plant"] = plc.port  # the adapter connects to it
+    return Scene(stack.enter_context(platform), plc, disk, clock)
+
+
+def _run(scene: Scene, plan: Plan, lie: bool) -> Outcome:
+    platform = scene.platform
+    stage = Stage(platform, int(time.time()) * 1000, Timeline(time.monotonic()))
+    promise = Promise(transitions={entity_of(series): count for series, count in plan.alarms})
+    incident = _open_incident(stage, promise)
+    stage = Stage(platform, stage.zero_ms, Timeline(time.monotonic()))
+    saboteur, deaf = Saboteur(scene, plan, stage.time), Deaf(stage)
+    notes, dispatcher = NoteTaker(stage, plan.notes_ms, incident), Dispatcher(stage, plan.setpoints_ms)
+    senders = _senders(stage, plan)
+    deaf.start()
+    for thread in (*senders, saboteur, notes, dispatcher):
+        thread.start()
+    for thread in (saboteur, notes, dispatcher, *senders):
+        thread.join()
+    _collect(stage, promise, senders)
+    promise.notes_sent, promise.notes_acknowledged = notes.sent, notes.acknowledged
+    if lie:
+        promise.acknowledged.add(stage.row(Send(0, "a", "P-1", -1, 300.0)))
+    _silence(scene, promise, dispatcher)
+    failures = [*(one.error for one in senders), saboteur.error]
+    errors = [f"the harness itself failed: {one!r}" for one in failures if one]
+    platform.wait_for(lambda: settled(platform), SETTLE_S, f"does not settle\n{describe(plan)}\n{saboteur.journal}")
+    found = look(platform, incident, (FIRST, *DOORS, PLC, COUNTER))
+    deaf.end.set()
+    return Outcome(plan, errors + problems(promise, found), promise, found, saboteur.journal, saboteur.done, deaf.made)
+
+
+def _silence(scene: Scene, promise: Promise, dispatcher: Dispatcher) -> None:
+    """Once its last command has ended and it is polled again, the PLC is switched off: the log must come to rest."""
+    platform, before = scene.platform, scene.plc.count
+    platform.wait_for(lambda: scene.plc.count > before + 2, SETTLE_S, "the PLC is not polled any more")
+    platform.wait_for(lambda: _commands_over(platform), SETTLE_S, "a command does not end")
+    scene.plc.switch_off()
+    promise.asked, promise.written = dispatcher.asked, scene.plc.writes
+    shown = {(entity_of(PLC), float(one)) for one in scene.plc.shown}
+    promise.shown = frozenset(shown | {(entity_of(COUNTER), float(one)) for one in range(1, scene.plc.count + 1)})
+
+
+def _commands_over(platform: Platform) -> bool:
+    with contextlib.suppress(OSError, HTTPException):
+        return not any(one["open"] for one in platform.request("GET", "/api/commands")["commands"])
+    return False
 
 
 def _open_incident(stage: Stage, promise: Promise) -> str:
@@ -106,14 +158,13 @@ def _senders(stage: Stage, plan: Plan) -> list[Sender]:
     senders: list[Sender] = []
     for _, grouped in groupby(good, key=lambda one: one.connection):
         sends = list(grouped)
-        senders.append((MqttSender if DOORS[sends[0].series] == "mqtt" else PushSender)(stage, sends))
+        senders.append(_SENDERS[DOORS[sends[0].series]](stage, sends))
     bad = [one for one in plan.sends if one.shape not in WHOLE]
     return [*senders, Rogue(stage, bad)] if bad else senders
 
 
-def _collect(stage: Stage, promise: Promise, senders: Sequence[Sender], operator: Operator) -> None:
+def _collect(stage: Stage, promise: Promise, senders: Sequence[Sender]) -> None:
     for sender in senders:
         promise.sent |= {stage.row(one) for one in sender.sent if one.shape == "whole"}
         promise.acknowledged |= {stage.row(one) for one in sender.acknowledged if one.shape == "whole"}
         promise.kept |= {stage.payload(one) for one in sender.acknowledged if one.shape == "malformed"}
-    promise.notes_sent, promise.notes_acknowledged = operator.sent, operator.acknowledged

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import paho.mqtt.client as mqtt
 from fault_checks import Row
-from fault_city import entity_of
+from fault_city import attribute_of, entity_of
 from fault_plan import DEVICES, Send
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
@@ -20,30 +20,53 @@ from haechi.testing.platform import Platform
 
 GIVE_UP_S = 40.0  # after the last message: whoever is not acknowledged by then stays in doubt
 PUSH_TIMEOUT_S = 6.0
+PADDING = 20_000
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The run's own time in seconds. It stands still while everything is started again, else faults would pile up."""
+
+    begun: float
+
+    def now(self) -> float:
+        return time.monotonic() - self.begun
+
+    def wait(self, at_ms: int) -> None:
+        """Until this instant of the run."""
+        while (left := at_ms / 1000 - self.now()) > 0:
+            time.sleep(min(left, 0.1))
+
+    def stood_still(self, seconds: float) -> None:
+        """That long nothing was due."""
+        self.begun += max(0.0, seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What every sender of a run shares. `zero_ms` is the wall clock at the run's beginning, `begun` the monotonic."""
+    """What every sender of a run shares. `zero_ms` is the wall clock at the run's beginning in whole seconds."""
 
     platform: Platform
     zero_ms: int
-    begun: float
+    time: Timeline
 
     def wait(self, at_ms: int) -> None:
         """Until this instant of the run."""
-        time.sleep(max(0.0, self.begun + at_ms / 1000 - time.monotonic()))
+        self.time.wait(at_ms)
 
     def payload(self, send: Send) -> str:
         """What travels. A malformed one is unlike any other, so that it can be found in quarantine."""
         ts = self.zero_ms + send.offset_ms
         if send.shape == "malformed":
             return f'{{"pressure": {send.value}, "ts": {ts}, "{send.series}'
-        return json.dumps({"pressure": send.value, "ts": ts})
+        padding = PADDING if send.series == "P-3" else 0  # long ones, for subscribers that do not read
+        return json.dumps({"pressure": send.value, "ts": ts}) + " " * padding
 
     def row(self, send: Send) -> Row:
         """The observation as history must show it."""
-        return Row(entity_of(send.series), "pressure", (self.zero_ms + send.offset_ms) * 1000, send.value)
+        return Row(
+            entity_of(send.series), attribute_of(send.series), (self.zero_ms + send.offset_ms) * 1000, send.value
+        )
 
 
 class Sender(threading.Thread):
@@ -102,10 +125,10 @@ class PushSender(Sender):
     """One request after the other; what was not answered is sent again, now and then with an Idempotency-Key."""
 
     def send_all(self) -> None:
-        end = self.stage.begun + self.sends[-1].at_ms / 1000 + GIVE_UP_S
         for number, send in enumerate(self.sends):
             self.stage.wait(send.at_ms)
             self.sent.append(send)
+            end = time.monotonic() + GIVE_UP_S
             key = f"{send.series}-{number}" if number % 2 else ""
             while not (taken := self._post(send, key)) and time.monotonic() < end:
                 time.sleep(0.3)

@@ -3,12 +3,13 @@
 import base64
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
-from fault_checks import Found, Row
-from fault_city import RULE
+from fault_checks import Command, Found, Row
+from fault_city import RULE, attribute_of, entity_of
 
 from haechi.core.times import parse_iso
 from haechi.testing.platform import Platform
@@ -36,35 +37,45 @@ def _end_of_log(platform: Platform) -> int | None:
         return None
     if health["status"] != "ok" or any(health["checks"]["behind"].values()):
         return None
+    if any(one["open"] for one in platform.request("GET", "/api/commands")["commands"]):
+        return None
     return int(health["checks"]["log"])
 
 
-def look(platform: Platform, incident: str, entities: Sequence[str]) -> Found:
+def look(platform: Platform, incident: str, series: Sequence[str]) -> Found:
     """Reads everything that is compared."""
+    seen = [(entity_of(one), attribute_of(one)) for one in series]
     account = platform.command("account", "--data", str(platform.data))
     timeline = platform.request("GET", f"/api/incidents/{incident}")["timeline"]
     return Found(
-        history=_history(platform, entities),
-        context={entity: shown for entity in entities if (shown := _context(platform, entity))},
+        history=[row for entity, attribute in seen for row in _history(platform, entity, attribute)],
+        context={entity: shown for entity, attribute in seen if (shown := _context(platform, entity, attribute))},
         quarantine=_quarantine(platform),
         notes=[one["text"] for one in timeline if str(one["text"]).startswith("note ")],
         alarms=_alarms(platform),
         account=account.stdout + account.stderr,
         account_code=account.returncode,
+        commands=_commands(platform),
+        megabytes={role: _megabytes(pid) for role, pid in platform.pids().items()},
     )
 
 
-def _history(platform: Platform, entities: Sequence[str]) -> list[Row]:
-    names = "&".join("entity=" + urllib.parse.quote(one) for one in entities)
-    query = f"/api/history?{names}&attribute=pressure&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&limit=1000000"
+def _history(platform: Platform, entity: str, attribute: str) -> list[Row]:
+    span = "from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&limit=1000000"
+    query = f"/api/history?entity={urllib.parse.quote(entity)}&attribute={attribute}&{span}"
     columns = platform.request("GET", query)["columns"]
     found = zip(columns["entity"], columns["attribute"], columns["observed_at"], columns["value"], strict=True)
-    return [Row(entity, attribute, parse_iso(at), value) for entity, attribute, at, value in found]
+    return [Row(entity, attribute, _ms(parse_iso(at)), value) for entity, attribute, at, value in found]
 
 
-def _context(platform: Platform, entity: str) -> tuple[int, float] | None:
-    shown = platform.request("GET", f"/api/entities/{entity}")["attributes"].get("pressure")
-    return (parse_iso(shown["observed_at"]), shown["value"]) if shown else None
+def _context(platform: Platform, entity: str, attribute: str) -> tuple[int, float] | None:
+    shown = platform.request("GET", f"/api/entities/{entity}")["attributes"].get(attribute)
+    return (_ms(parse_iso(shown["observed_at"])), shown["value"]) if shown else None
+
+
+def _ms(at: int) -> int:
+    """As history tells instants: in whole milliseconds."""
+    return at - at % 1000
 
 
 def _quarantine(platform: Platform) -> list[str]:
@@ -84,3 +95,19 @@ def _alarms(platform: Platform) -> dict[str, list[list[tuple[str, str]]]]:
         moves = platform.request("GET", f"/api/alarms/{urllib.parse.quote(id, safe='')}")["transitions"]
         found.setdefault(entity, []).append([(str(one["from"]), str(one["to"])) for one in moves])
     return found
+
+
+def _commands(platform: Platform) -> list[Command]:
+    found = platform.request("GET", "/api/commands?limit=10000")["commands"]
+    return [_command(one) for one in found]
+
+
+def _command(shown: Mapping[str, Any]) -> Command:
+    previous = None if shown["previous"] is None else round(shown["previous"])
+    undoing = any("written back" in str(one["why"]) for one in shown["steps"])
+    return Command(str(shown["id"]), round(shown["value"]), str(shown["state"]), shown["open"], previous, undoing)
+
+
+def _megabytes(pid: int) -> int:
+    text = Path(f"/proc/{pid}/status").read_text("ascii")
+    return int(next(line.split()[1] for line in text.splitlines() if line.startswith("VmRSS:"))) // 1024

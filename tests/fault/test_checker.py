@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import pytest
 from fault_checks import Found, Promise, Row, problems
+from fault_kinds import DISK, LOCKED
 from fault_plan import LATE_MS, describe, plan_of
 
 ROWS = [Row("urn:a", "pressure", at, float(at)) for at in (1, 2, 3)]
@@ -120,13 +121,18 @@ def test_a_seed_is_always_the_same_plan_and_another_seed_another() -> None:
 
 
 def test_the_plans_hold_every_kind_of_disturbance() -> None:
-    plans = [plan_of(seed) for seed in range(50)]
-    faults = {(one.kind, one.role) for plan in plans for one in plan.faults}
+    plans = [plan_of(seed) for seed in range(200)]
+    faults = {(one.kind, one.target) for plan in plans for one in plan.faults}
     roles = ("gateway", "pipeline", "api", "nats-server")
     assert {(kind, role) for kind in ("kill", "kill_twice", "hang") for role in roles} <= faults
     assert ("kill", "supervisor") in faults
+    assert {(kind, "disk") for kind in DISK} | {("mute", "plc"), ("jump", "clock")} <= faults
+    assert {("lock", name) for name in LOCKED} <= faults
+    jumps = [one.amount for plan in plans for one in plan.faults if one.kind == "jump"]
+    assert min(jumps) < -60 and max(jumps) > 3600
+    assert {one.durability for one in plans} == {"disk", "os"}
     shapes = {one.shape for plan in plans for one in plan.sends}
     assert shapes == {"whole", "malformed", "half", "wrong_secret"}
-    assert all(len(plan.faults) >= 3 for plan in plans)
+    assert all(len(plan.faults) >= 2 for plan in plans)
     late = [one for plan in plans for one in plan.sends if one.offset_ms < -LATE_MS // 2]
     assert any(one.value > 900 for one in late), "late ones beyond the limit must raise nothing"

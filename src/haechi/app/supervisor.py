@@ -4,6 +4,7 @@ end."""
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ ROLES = ("pipeline", "api", "gateway")  # in the order they start; they stop the
 START_S = 60.0
 STOP_S = 20.0
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+SERVER_PORTS = 20_000, 32_768
 INVALID = 78  # exit code of a role that cannot run with these settings (sysexits.h EX_CONFIG): not restarted
 
 _events = structlog.get_logger("supervisor")
@@ -178,10 +180,15 @@ def running_supervisor(data: Path) -> int | None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that is free now and that no outgoing connection gets by chance while a server restarts.
+
+    Systems take those from 32768 up; whoever dials a dead server's port there may even be connected to itself.
+    """
+    for port in [*random.sample(range(*SERVER_PORTS), 100), 0]:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise Unavailable("no port of 127.0.0.1 is free")
 
 
 def require_free(host: str, port: int, option: str) -> None:

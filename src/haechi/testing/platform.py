@@ -11,7 +11,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,12 @@ class Platform:
 
     user = "admin"
 
-    def __init__(self, city: Path, data: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, city: Path, data: Path, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`options` follow `haechi run`; `environment` is added to this process' own for it and its children."""
         self.city, self.data = city, data
+        self._environment = {**os.environ, **(environment or {})}
         self.ports = {path.stem: free_port() for path in sorted((city / "links").glob("*.toml"))}
         self.http_port = free_port()
         self.password = ""
@@ -69,7 +73,7 @@ class Platform:
         command += ["--http", f"127.0.0.1:{self.http_port}", *settings, *self._options]
         with self._file.open("a") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+                command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True, env=self._environment
             )
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
         self.wait_for(self._is_up, START_S, f"the platform did not start; see {self._file}")
@@ -131,17 +135,21 @@ class Platform:
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """One HTTP request as the first user; the JSON answer. `urllib.error.HTTPError` when it is not 2xx."""
-        if self._token is None and path != "/api/login":
-            login = {"user": self.user, "password": self.password}
-            self._token = str(self.request("POST", "/api/login", login)["token"])
         headers = {"Content-Type": "application/json"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+        if path != "/api/login":
+            headers["Authorization"] = f"Bearer {self.token()}"
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, content, headers, method=method)  # noqa: S310 - our own address
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             text = answer.read()
         return json.loads(text) if text else None
+
+    def token(self) -> str:
+        """The first user's session."""
+        if self._token is None:
+            login = {"user": self.user, "password": self.password}
+            self._token = str(self.request("POST", "/api/login", login)["token"])
+        return self._token
 
     def wait_for(self, found: Callable[[], Any], seconds: float, otherwise: str) -> Any:
         """Asks until the answer is true; `Unavailable` after that many seconds."""
