@@ -122,7 +122,8 @@ def platform(tiny_city: Path, tmp_path: Path, plc: Plc) -> Iterator[Platform]:
     devices.write_text(f"device,channel,link,entity\nRTU-1,,mqtt,{MQTT_SENSOR}\nPLC-1,,plant,{PLC_SENSOR}\n")
     mqtt = tiny_city / "links" / "mqtt.toml"
     text = mqtt.read_text().replace("port = 1883", 'port = 1883\nsubscribe = ["city/{device}/commands/#"]')
-    mqtt.write_text(text + "writable = true\ntimeout_s = 20.0\n")
+    commands = '[settings.commands]\ntopic = "city/{device}/commands/{field}"\n\n[[map]]'
+    mqtt.write_text(text.replace("[[map]]", commands) + "writable = true\ntimeout_s = 20.0\n")
     running = Platform(tiny_city, tmp_path / "data")
     running.ports["plant"] = plc.port  # the adapter connects to it
     with running:
@@ -258,10 +259,24 @@ def test_an_mqtt_device_hears_its_setpoint_and_its_report_verifies_it(platform: 
     assert topic == "city/RTU-1/commands/pressure"
     assert json.loads(payload) == {"id": asked["id"], "field": "pressure", "channel": "", "value": 250.0}
     shown = f"/api/commands/{asked['id']}"
-    platform.wait_for(lambda: platform.request("GET", shown)["state"] == "sent", 10, "it counts as sent")
+    delivered = platform.wait_for(lambda: _delivered(platform.request("GET", shown)), 10, "it counts as delivered")
+    assert delivered["state"] == "sent"
     publish = ["mosquitto_pub", *who, "-q", "1", "-t", "city/RTU-1/P-1", "-m", '{"pressure": 250.0}']
     assert subprocess.run(publish, check=False, timeout=20, capture_output=True).returncode == 0
-    assert states(ended(platform, asked["id"])) == ["requested", "sent", "verified"]
+    assert states(ended(platform, asked["id"])) == ["requested", "sent", "sent", "confirmed", "verified"]
+
+
+def _delivered(command: dict[str, Any]) -> Any:
+    return command if command["steps"][-1]["why"].startswith("delivered") else None
+
+
+def test_an_mqtt_device_that_is_away_is_named_at_once_and_gets_nothing_later(platform: Platform) -> None:
+    asked = ask(platform, 250.0, MQTT_SENSOR)
+    shown = f"/api/commands/{asked['id']}"
+    platform.wait_for(lambda: "RTU-1" in platform.request("GET", shown)["waiting"], 10, "what it waits for is said")
+    done = ended(platform, asked["id"], 30)
+    assert states(done) == ["requested", "failed"]
+    assert done["steps"][-1]["why"].startswith("nothing was sent: RTU-1 does not listen")
 
 
 def _online(platform: Platform) -> Any:

@@ -41,7 +41,8 @@ def domain_folders() -> dict[str, Path]:
 
 
 def carries_commands(adapter: str) -> str:
-    """How an adapter takes commands to devices (docs/reference/commands.md): "adapter", "bus", or "" for not at all."""
+    """How an adapter takes commands to devices (docs/reference/commands.md): "adapter", "settings" (where its link has
+    `[settings.commands]`), or "" for not at all."""
     return str(registry.manifest("adapter", adapter).get("commands", ""))
 
 

@@ -61,6 +61,7 @@ class Session:
         self.received: set[int] = set()  # QoS 2 packet ids that are stored and not released (4.3.3)
         self.busy: set[int] = set()  # QoS 2 packet ids on their way to the store
         self.inflight: dict[int, Item] = {}
+        self.handed: dict[int, Callable[[int], None]] = {}  # sent once, see `hand`: who hears of its PUBACK
         self.queue: deque[Item] = deque()
         self._number = 0
 
@@ -95,14 +96,50 @@ class Session:
         self.pump()
         return True
 
+    @property
+    def full(self) -> bool:
+        """Whether the client's window is used up, or nobody is there."""
+        return self.outlet is None or len(self.inflight) + len(self.handed) >= self.outlet.window
+
+    def _next(self) -> int:
+        """A packet id that is not in use; there is one, for a window is smaller."""
+        while True:
+            self._number = self._number % 65_535 + 1
+            if self._number not in self.inflight and self._number not in self.handed:
+                return self._number
+
     def pump(self) -> None:
         """Sends what is queued as far as the client's window goes."""
-        while self.outlet and self.queue and len(self.inflight) < self.outlet.window:
-            self._number = self._number % 65_535 + 1
-            if self._number not in self.inflight:
-                item = self.queue.popleft()
-                if self.outlet.send(item, self._number, False):
-                    self.inflight[self._number] = item
+        while self.outlet and self.queue and not self.full:
+            item, number = self.queue.popleft(), self._next()
+            if self.outlet.send(item, number, False):
+                self.inflight[number] = item
+
+    def hand(self, item: Item, heard: Callable[[int], None]) -> bool:
+        """Sends a message once, now or never. `heard` gets the code of its PUBACK, -1 when the connection ends."""
+        if self.outlet is None:
+            return False
+        number = self._next() if item.qos else 0
+        if number:
+            self.handed[number] = heard
+        if self.outlet.send(item, number, False):
+            return True
+        self.handed.pop(number, None)
+        return False
+
+    def acknowledged(self, number: int, code: int) -> None:
+        """PUBACK came: sends on."""
+        self.inflight.pop(number, None)
+        if heard := self.handed.pop(number, None):
+            heard(code)
+        self.pump()
+
+    def leave(self, now: int) -> None:
+        """The connection ended. What was handed to it is not sent again."""
+        self.outlet, self.left_at = None, now
+        handed, self.handed = self.handed, {}
+        for heard in handed.values():
+            heard(-1)
 
     def resume(self, outlet: Outlet) -> None:
         """Sends again, with DUP, what the last connection left unacknowledged (4.4), then what waited."""

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from haechi.core.errors import InvalidData
-from haechi.core.mqtt.topics import permitted
 from haechi.core.units import factor_offset
-from haechi.services.cities.model import COMMAND_TOPIC, TIMEOUT_S, Device, FieldMap, Link, TypeDef
+from haechi.services.cities.model import TIMEOUT_S, Device, FieldMap, Link, TypeDef
 from haechi.services.cities.problems import Report
 from haechi.services.cities.toml import Table, read_toml
 
@@ -25,7 +24,7 @@ class Ways:
     adapters: Collection[str] | None = None
     codecs: Collection[str] | None = None
     settings_fault: Callable[[str, str, Mapping[str, Any]], str] | None = None
-    carriers: Mapping[str, str] | None = None  # adapters that carry commands: "adapter" by itself, "bus" by topic
+    carriers: Mapping[str, str] | None = None  # adapters that carry commands, how
 
 
 def read_links(folder: Path, types: Mapping[str, TypeDef], ways: Ways, report: Report) -> dict[str, Link]:
@@ -43,31 +42,24 @@ def _link(name: str, table: Table, types: Mapping[str, TypeDef], ways: Ways) -> 
     adapter, settings = _plug_in(table, ("adapter", "settings"), ways.adapters, ways)
     codec, codec_settings = _plug_in(table, ("codec", "codec_settings"), ways.codecs, ways)
     unmapped = table.choice("unmapped", ("quarantine", "ignore"), "quarantine")
-    topic = table.text("command_topic", COMMAND_TOPIC)
     maps = tuple(_map(one, types) for one in table.tables("map"))
     if not maps:
         table.wrong("map", f"link {name!r} maps no field", "add a [[map]] with field and attribute")
     _twice(table, maps)
     if any(one.writable for one in maps):
-        _carried(table, adapter, topic, ways)
+        _carried(table, adapter, ways)
     table.done()
-    return Link(name, adapter, codec, unmapped or "quarantine", settings, codec_settings, maps, topic)
+    return Link(name, adapter, codec, unmapped or "quarantine", settings, codec_settings, maps)
 
 
-def _carried(table: Table, adapter: str, topic: str, ways: Ways) -> None:
+def _carried(table: Table, adapter: str, ways: Ways) -> None:
     """Whether setpoints can reach the link's devices at all."""
-    if "{device}" not in topic.split("/"):
-        table.wrong("command_topic", f"{topic!r} has no level {{device}}", "add it: every device has its own topic")
     if ways.carriers is None:
         return
     if adapter not in ways.carriers:
         table.wrong("map", f"adapter {adapter!r} carries no commands", f"remove writable or use {_some(ways.carriers)}")
-    given = table.table("settings", {}).values.get("subscribe", [])
-    filters = [one for one in given if isinstance(one, str)] if isinstance(given, list) else []
-    example = re.sub(r"\{(field|channel)\}", "x", topic).replace("{device}", "DEVICE")
-    if ways.carriers.get(adapter) == "bus" and not permitted(example, filters, "DEVICE"):
-        mend = f'add "{re.sub(r"{(field|channel)}", "+", topic)}" to subscribe'
-        table.wrong("settings.subscribe", f"devices may not hear {topic!r}", mend)
+    if ways.carriers.get(adapter) == "settings" and "commands" not in table.table("settings", {}).values:
+        table.wrong("map", "its devices would not hear of setpoints", "add [settings.commands], see sample.toml")
 
 
 def _plug_in(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 Names = Mapping[str, str]  # language -> text, always ko, zh and en
-COMMAND_TOPIC = "city/{device}/commands/{field}"
 TIMEOUT_S = 30.0
 
 
@@ -88,7 +87,6 @@ class Link:
     settings: Mapping[str, Any]
     codec_settings: Mapping[str, Any]
     maps: tuple[FieldMap, ...]
-    command_topic: str = COMMAND_TOPIC  # where MQTT devices hear their setpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +119,7 @@ class City:
     links: Mapping[str, Link]
     devices: tuple[Device, ...]
     facilities: tuple[Mapping[str, Any], ...]
+    contexts: Mapping[str, Any]  # URL -> JSON-LD document: the @contexts that need no download
     texts: Mapping[str, Mapping[str, Any]]  # language -> what locales/<lang>.toml of domains and city say, merged
     types: Mapping[str, TypeDef]
     _entities: Mapping[tuple[str, str, str], str] = field(repr=False)

@@ -1,6 +1,6 @@
 """Setpoints from people to devices and back, verified. Used by the pipeline and gateway roles and the console face."""
 
-from haechi.services.commands.bus import Stop, stop_all, to_log, to_topics
+from haechi.services.commands.bus import to_log
 from haechi.services.commands.projection import COLLECTIONS, CommandProjection
 from haechi.services.commands.setpoints import Setpoint, setpoints
 from haechi.services.commands.views import CommandReader, shown_command
@@ -10,10 +10,7 @@ __all__ = [
     "CommandProjection",
     "CommandReader",
     "Setpoint",
-    "Stop",
     "setpoints",
     "shown_command",
-    "stop_all",
     "to_log",
-    "to_topics",
 ]

@@ -53,7 +53,8 @@ class Desk:
             "id": str(asked["id"]), "entity": entity, "attribute": attribute, "value": value, "unit": setpoint.unit,
             "state": "requested", "open": True, "undoing": False, "reason": reason, "requested_by": who,
             "requested_at": at, "changed_at": at, "deadline_at": at + int(setpoint.timeout_s * SECOND),
-            "told_at": now, "written_at": None, "seen": None, "previous": previous, "link": setpoint.link,
+            "told_at": now, "written_at": None, "written_back_at": None, "waiting": "", "seen": None,
+            "previous": previous, "link": setpoint.link,
             "device": setpoint.device, "channel": setpoint.channel, "field": setpoint.field, "steps": [],
             "device_value": setpoint.for_device(value), "tolerance": setpoint.tolerance,
             "undo": setpoint.undo, "timeout_s": setpoint.timeout_s,
@@ -70,36 +71,52 @@ class Desk:
     # --- devices ---
 
     def outcome(self, told: Mapping[str, Any]) -> None:
-        """What an adapter says of a command: `command` (its id), `ok`, `confirmed`, `unsure`, `at`, `detail`."""
+        """What an adapter says of a command; the fields are those of docs/reference/commands.md, `command` its id."""
         id = str(told.get("command"))
         command = self.under_way.get(id.removesuffix(UNDO))
         if command is None or command["undoing"] != id.endswith(UNDO):
             return
         at, why = _at(told), str(told.get("detail", ""))
-        if command["undoing"]:
-            self._undone(command, at, ok=bool(told.get("ok")), why=why)
-        elif command["state"] != "requested":
+        if told.get("waiting"):
+            command["waiting"] = why
+            self.changed[command["id"]] = command
+        elif command["undoing"]:
+            self._undone(command, at, told)
+        elif command["state"] == "confirmed":
             return
-        elif not told.get("ok") and not told.get("unsure"):
-            self._end(command, at, "failed", why)
+        elif told.get("ok") or told.get("unsure"):
+            self._goes_on(command, at, told)
         else:
-            command["written_at"] = at
-            self._step(command, at, "sent", _by(command), "" if told.get("confirmed") else why)
-            if told.get("confirmed"):
-                self._step(command, at, "confirmed", _by(command), why)
-            self._verify(command)
+            self._end(command, int(told.get("answered_at", at)), "failed", why)
 
-    def _undone(self, command: Command, at: int, *, ok: bool, why: str) -> None:
-        if ok:
+    def _goes_on(self, command: Command, at: int, told: Mapping[str, Any]) -> None:
+        why, confirmed = str(told.get("detail", "")), bool(told.get("confirmed"))
+        answered_at = int(told.get("answered_at", at))
+        if command["state"] == "requested":
+            command["written_at"] = at
+            self._step(command, at, "sent", _by(command), "" if confirmed else why)
+        elif not confirmed and command["steps"][-1]["why"] != why:
+            self._step(command, answered_at, "sent", _by(command), why)
+        if confirmed:
+            self._step(command, answered_at, "confirmed", _by(command), why)
+        self._verify(command)
+
+    def _undone(self, command: Command, at: int, told: Mapping[str, Any]) -> None:
+        """What only left for the device is not written back yet: the device says so, or the value that returns."""
+        if told.get("confirmed") or told.get("delivered"):
             self._end(command, at, "undone", f"{command['previous']} was written back")
+        elif told.get("ok") or told.get("unsure"):
+            command["written_back_at"] = at
+            self.changed[command["id"]] = command
+            self._verify(command)
         else:
-            self._end(command, at, "failed", f"{command['previous']} could not be written back: {why}")
+            self._end(command, at, "failed", f"{command['previous']} could not be written back: {told.get('detail')}")
 
     def observed(self, entity: str, attribute: str, value: Any, instants: tuple[int, int]) -> None:
         """One observation with (observed_at, received_at), in log order."""
         observed_at, received_at = instants
         for command in list(self.under_way.values()):
-            if (command["entity"], command["attribute"]) != (entity, attribute) or command["undoing"]:
+            if (command["entity"], command["attribute"]) != (entity, attribute):
                 continue
             command["seen"] = {"value": value, "observed_at": observed_at, "received_at": received_at}
             self.changed[command["id"]] = command
@@ -107,14 +124,17 @@ class Desk:
 
     def _verify(self, command: Command) -> None:
         """A value that was read before the device had been told proves nothing, whatever it is."""
-        seen, written_at = command["seen"], command["written_at"]
+        undoing = command["undoing"]
+        seen, written_at = command["seen"], command.get("written_back_at") if undoing else command["written_at"]
         if not seen or written_at is None or seen["received_at"] < written_at:
             return
         if seen["observed_at"] < written_at - SKEW_US:
             return
-        if not is_met(command["value"], seen["value"], command["tolerance"]):
+        if not is_met(command["previous" if undoing else "value"], seen["value"], command["tolerance"]):
             return
-        self._end(command, seen["received_at"], "verified", f"{seen['value']} was read back")
+        if command["state"] == "sent":
+            self._step(command, seen["received_at"], "confirmed", _by(command), "the device shows the value")
+        self._end(command, seen["received_at"], "undone" if undoing else "verified", f"{seen['value']} was read back")
 
     # --- time ---
 
@@ -136,6 +156,10 @@ class Desk:
         if command["written_at"] is None:
             if _has_come(command):
                 self._end(command, now, "verified", f"{seen['value']} was read back; the adapter's answer was lost")
+                return
+            waiting = command.get("waiting")
+            if waiting:  # it never left: there is nothing to undo
+                self._end(command, now, "failed", f"nothing was sent: {waiting}")
                 return
             why = "nobody answered for the device: is the link's adapter running, the device connected?"
         if not command["undo"] or command["previous"] is None:

@@ -16,6 +16,7 @@ _WHERE = ("link", "device", "channel", "field")
 def shown_command(command: Mapping[str, Any]) -> dict[str, Any]:
     """*Command*: instants as RFC 3339."""
     shown = {key: command[key] for key in (*_SHOWN, *_WHERE)}
+    shown["waiting"] = command.get("waiting", "") if command["open"] and command["state"] == "requested" else ""
     shown["last_value"] = command["seen"] and command["seen"]["value"]
     shown |= {key: format_iso(command[key]) for key in ("requested_at", "changed_at", "deadline_at")}
     return {**shown, "steps": [{**one, "at": format_iso(one["at"])} for one in command["steps"]]}

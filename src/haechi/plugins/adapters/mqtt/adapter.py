@@ -8,16 +8,18 @@ import errno
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+import orjson
 import structlog
 
-from haechi.core.errors import HaechiError, InvalidSettings, Unavailable
+from haechi.core.errors import HaechiError, InvalidData, InvalidSettings, Unavailable
 from haechi.core.message import Message
+from haechi.core.mqtt.commands import Courier
 from haechi.core.mqtt.packets import BUSY, PUBREC, SHUTTING_DOWN
 from haechi.core.mqtt.session import Item
 from haechi.core.mqtt.topics import Template, is_topic, to_subject, to_topic
 from haechi.core.times import to_us
 from haechi.plugins.adapters.mqtt.connection import GATHER, Connection, Entry
-from haechi.plugins.adapters.mqtt.sessions import Hub
+from haechi.plugins.adapters.mqtt.sessions import KeptHub
 from haechi.plugins.adapters.mqtt.settings import MqttSettings, read, tls
 from haechi.ports import AdapterContext, Receipt
 
@@ -41,7 +43,8 @@ class MqttAdapter:
         self.topic = Template(settings.topic)
         self.address: tuple[str, int] = (settings.host, settings.port)
         self.loop: asyncio.AbstractEventLoop
-        self.hub: Hub
+        self.hub: KeptHub
+        self.courier: Courier
         self.connections: set[Connection] = set()
         self.devices: dict[str, int] = {}  # how many connections each device has
         self.held: list[Connection] = []  # not read, because enough is pending
@@ -66,10 +69,13 @@ class MqttAdapter:
         secure, where = tls(self.settings), (self.settings.host, self.settings.port)
         self._entries, self.held, self._bytes = [], [], 0
         self.loop = asyncio.get_running_loop()
-        self.hub = Hub(self.context.data, self.settings.queue_max, self.settings.retained_max, self.now())
+        self.hub = KeptHub(self.context.data, self.settings.queue_max, self.settings.retained_max, self.now())
+        self.courier = Courier(self.settings.commands, self.hub, self._told, self.now)
         try:
             for pattern in ("mqtt.>", "mqtt_retained.>"):
                 self._unlisten.append(await self.context.bus.listen(pattern, self._heard))
+            ours = f"command.{self.context.link}"
+            self._unlisten.append(await self.context.bus.listen(ours, self._commanded))
             self._server = await self.loop.create_server(lambda: Connection(self), *where, ssl=secure, backlog=1024)
         except (OSError, HaechiError) as error:
             await self._release()
@@ -115,6 +121,7 @@ class MqttAdapter:
     def health(self) -> Mapping[str, float]:
         """Gauges and counters of the door."""
         hub = self.hub.health() if self._server else {}
+        hub |= self.courier.counts if self._server else {}
         return {"connections": len(self.connections), "pending": len(self._entries), **self.counts, **hub}
 
     async def _sweep(self) -> None:
@@ -123,6 +130,7 @@ class MqttAdapter:
             for connection in list(self.connections):
                 connection.check(self.loop.time())
             try:
+                self.courier.look()
                 self.hub.sweep(self.now())
             except Unavailable as error:
                 _events.warning("sessions_not_saved", link=self.context.link, error=str(error))
@@ -134,6 +142,21 @@ class MqttAdapter:
             if item.retain:
                 self.hub.keep(item)
             self.hub.tell(item)
+
+    async def _commanded(self, subject: str, payload: bytes) -> None:
+        try:
+            self.courier.hear(payload)
+        except InvalidData as error:
+            _events.error("notice_skipped", subject=subject, error=str(error))
+
+    def _told(self, outcome: Mapping[str, Any]) -> None:
+        self._spawn(self._tell(outcome))
+
+    async def _tell(self, outcome: Mapping[str, Any]) -> None:
+        try:
+            await self.context.bus.publish("command.done", orjson.dumps(outcome))
+        except Unavailable as error:  # while nobody heard, the command is asked for again, and then this is told
+            _events.warning("outcome_not_told", link=self.context.link, command=outcome["id"], error=str(error))
 
     @property
     def full(self) -> bool:

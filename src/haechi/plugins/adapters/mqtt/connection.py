@@ -10,6 +10,7 @@ import msgspec
 from haechi.core.errors import InvalidData, Unavailable
 from haechi.core.message import Message
 from haechi.core.mqtt import packets as mqtt
+from haechi.core.mqtt.commands import CORRELATION
 from haechi.core.mqtt.session import Item, Session, delivery, received
 from haechi.core.mqtt.topics import is_topic, permitted
 
@@ -171,7 +172,7 @@ class Connection(asyncio.Protocol):
             return
         session = self.session
         if session.outlet is self:
-            session.outlet, session.left_at = None, door.now()
+            session.leave(door.now())
             door.hub.touch(session)
         if self._will and not self._silent:
             delay_s = min(self._will[0].properties.get(mqtt.WILL_DELAY, 0), session.expiry_s)
@@ -211,7 +212,7 @@ class Connection(asyncio.Protocol):
             if self.v5 and self._unacked > self.settings.receive_maximum:
                 raise InvalidData("more unacknowledged packets than Receive Maximum allows", "receive_maximum")
         if channel is None:
-            self._foreign(topic, mqtt.REPLIES[qos], number)
+            self._aside(topic, payload, about.get(CORRELATION), mqtt.REPLIES[qos], number)
             return
         if first & 1 or self.door.hub.subscriptions.matches(topic):
             item = received(topic, payload, first, about, self._now)
@@ -223,14 +224,20 @@ class Connection(asyncio.Protocol):
         topic = mqtt.text(raw)
         if not is_topic(topic) or len(raw) > TOPIC_BYTES:
             raise InvalidData("a topic to publish on has 1 to 1,024 bytes and no wildcards", "bad_topic")
-        route = (topic, self.door.topic.channel(self.device, topic))
+        answer = self.door.courier.is_answer(self.device, topic)
+        route = (topic, None if answer else self.door.topic.channel(self.device, topic))
         if len(self._routes) < ROUTES:
             self._routes[raw] = route
         return route
 
-    def _foreign(self, topic: str, reply: int, number: int) -> None:
-        """Not the device's topic: 5.0 has a code for that, in 3.1.1 only the end of the connection says it (3.3.5)."""
+    def _aside(self, topic: str, payload: bytes, correlation: bytes | None, reply: int, number: int) -> None:
+        """No observation: the answer to a command, or not the device's topic. 5.0 has a code for that, in 3.1.1 only
+        the end of the connection says it (3.3.5)."""
         self.session.busy.discard(number)
+        if self.door.courier.is_answer(self.device, topic):
+            code = self.door.courier.answer(self.device, payload, correlation)
+            self.door.add(Entry(self, reply, number, code=code))
+            return
         if not (self.v5 and reply):
             raise InvalidData(f"{self.device} may not publish on {topic[:100]}", "foreign_topic")
         self.door.context.intake.reject(self.link, "foreign_topic")
@@ -255,9 +262,8 @@ class Connection(asyncio.Protocol):
         if kind == mqtt.PUBREL:
             self.door.add(Entry(self, mqtt.PUBCOMP, mqtt.ack(data, start, end, self.v5)[0]))
         elif kind == mqtt.PUBACK:
-            self.session.inflight.pop(mqtt.ack(data, start, end, self.v5)[0], None)
+            self.session.acknowledged(*mqtt.ack(data, start, end, self.v5))
             self.door.hub.touch(self.session)
-            self.session.pump()
         elif kind == mqtt.PINGREQ:
             self.write(mqtt.PINGRESP_BYTES)
         elif kind == mqtt.SUBSCRIBE:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from haechi.core.errors import InvalidSettings
+from haechi.core.mqtt.commands import CommandSettings
 from haechi.core.mqtt.topics import Template, is_filter
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -34,6 +35,7 @@ class MqttSettings:
     retained_max: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 100_000
     session_expiry_s_max: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFE)] = 604_800
     unavailable_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 5.0
+    commands: CommandSettings | None = None
 
 
 def read(given: Mapping[str, Any]) -> MqttSettings:
@@ -50,6 +52,8 @@ def read(given: Mapping[str, Any]) -> MqttSettings:
     for wanted in settings.subscribe:
         if not is_filter(wanted):
             raise InvalidSettings(f'subscribe: {wanted!r} is no topic filter; try "city/{{device}}/commands/#"')
+    if settings.commands:
+        settings.commands.check(settings.subscribe)
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise InvalidSettings("tls_key: give tls_cert and tls_key together, or neither")
     return settings
