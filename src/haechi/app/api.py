@@ -18,14 +18,15 @@ from starlette.routing import BaseRoute, Mount
 from haechi.app import parts
 from haechi.app.certificates import expiries
 from haechi.app.clock import clock_of
+from haechi.app.following import feed_hub, feed_tail
 from haechi.app.health import Health, Sources
 from haechi.app.measures import Gauges, Measures
 from haechi.app.readers import Account, Alarms, Incidents, rule_shown
 from haechi.app.settings import RunSettings
 from haechi.app.unreadable import Unreadable
 from haechi.app.vitals import Heard, report
-from haechi.core.errors import InvalidData, Unavailable
-from haechi.core.frame import Frame, decode, encode
+from haechi.core.errors import Unavailable
+from haechi.core.frame import Frame, encode
 from haechi.core.times import to_us
 from haechi.faces.console.feed import Feed
 from haechi.faces.console.live import LiveHub
@@ -34,6 +35,7 @@ from haechi.faces.console.routes import routes as console_routes
 from haechi.faces.console.services import ConsoleServices
 from haechi.faces.console.socket import AbortableWebSocket
 from haechi.faces.console.static import is_public
+from haechi.faces.gate import Bounded, Gate
 from haechi.faces.guard import Guard, SecurityHeaders
 from haechi.faces.metrics import routes as metrics_routes
 from haechi.faces.ngsi_ld.routes import NgsiServices
@@ -47,12 +49,12 @@ from haechi.services.commands import CommandReader, setpoints
 from haechi.services.history.reader import HistoryTail
 from haechi.services.incidents import shown_playbook
 from haechi.services.ingest.account import missing
-from haechi.services.stream.progress import Commands, Progress
+from haechi.services.stream.progress import WAIT_S, Commands, Progress
 
+WRITES = 64  # of a face under way at once; each holds its body until the log has it
 REFRESH_S = 5.0  # a lost notice of a commit costs at most this long a tail in memory
 
 _events = structlog.get_logger("api")
-_OBSERVED = frozenset({"obs", "entity"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     server = uvicorn.Server(_config(settings, _application(core)))
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_follow(core))
+            group.create_task(feed_hub(core.log, core.hub))
+            group.create_task(feed_tail(core.log, core.history, core.progress))
             group.create_task(_refresh(core))
             group.create_task(core.health.keep())
             group.create_task(report("api", core.bus))
@@ -159,18 +162,6 @@ class _DomainOf:
         return self._domains.get(type_of(entity), "")
 
 
-async def _follow(core: _Core) -> None:
-    """Feeds the history tail and the live hub with each record as it is stored."""
-    live_from = await core.log.last_seq()
-    async for records in core.log.read(core.history.start_after(), _OBSERVED):
-        await asyncio.to_thread(core.history.absorb, records)
-        await core.progress.advance("tail", records[-1].seq)
-        for record in records:
-            if record.seq > live_from:
-                with suppress(InvalidData):  # the pipeline keeps such a frame and says so
-                    core.hub.feed(decode(record.payload).observations, record.seq)
-
-
 async def _refresh(core: _Core) -> None:
     """Takes over what the writer committed, when it says so and now and then without."""
     committed = asyncio.Event()
@@ -223,7 +214,7 @@ def _config(settings: RunSettings, application: object) -> uvicorn.Config:
 
 def _application(core: _Core) -> object:
     console, feed, measures = _console(core)
-    ngsi = NgsiServices(core.entities, _Writer(core), core.clock)
+    ngsi = NgsiServices(core.entities, Gate(_Writer(core), WRITES, _behind(core)), core.clock)
     routes: list[BaseRoute] = [
         *console_routes(console),
         *metrics_routes(measures.metrics),
@@ -238,7 +229,7 @@ def _application(core: _Core) -> object:
             yield
 
     inner = Starlette(routes=routes, lifespan=lifespan)
-    return SecurityHeaders(Guard(inner, console.accounts.who, is_public))
+    return SecurityHeaders(Bounded(Guard(inner, console.accounts.who, is_public)))
 
 
 def _measures(core: _Core, account: Account, alarms: Alarms) -> Measures:
@@ -280,12 +271,26 @@ def _console(core: _Core) -> tuple[ConsoleServices, Feed, Measures]:
         account=account,
         playbook=lambda id: shown_playbook(playbooks.get(id)),
         rule=lambda id: rule_shown(rules.get(id)),
-        command=Commands(core.log, core.progress),
+        command=Gate(Commands(core.log, core.progress), WRITES),
         health=core.health,
         vitals=measures.vitals,
         new_id=lambda: uuid.uuid4().hex,
     )
     return services, Feed(core.hub, core.bus, core.clock, alarms.counts), measures
+
+
+def _behind(core: _Core) -> Callable[[], str]:
+    """Why a write would not be seen in time, so that it is refused before it is stored."""
+
+    def why() -> str:
+        if core.history.full:
+            return "history has no room for more until its writer commits; nothing was stored, send it again later"
+        if core.health.late_s().get("context", 0.0) <= WAIT_S:
+            return ""
+        behind = core.health.behind.get("context", 0)
+        return f"context is {behind:,} messages behind; nothing was stored, send it again later"
+
+    return why
 
 
 class _Writer:

@@ -13,12 +13,13 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from haechi.core.errors import Unavailable
+from haechi.core.errors import Busy, Unavailable
 from haechi.core.times import format_iso
 from haechi.faces.console.series import Series
 
 EVENTS_KEPT = 20_000  # newest state of that many alarms and incidents; a client further behind must fetch them again
 BEATS_PER_TICK = 2
+CLIENTS_MAX = 1_000
 
 
 class Client:
@@ -90,7 +91,9 @@ class LiveHub:
         return len(self._clients)
 
     def join(self) -> tuple[Client, str]:
-        """A new client and its `hello`; from here on it misses nothing."""
+        """A new client and its `hello`; from here on it misses nothing. `Busy` when there are enough."""
+        if len(self._clients) >= CLIENTS_MAX:
+            raise Busy(f"{CLIENTS_MAX} screens are connected already; close one, or try again later", 10)
         client = Client(self._beat - 1, self._event, self._tick)
         self._clients.add(client)
         hello = {"type": "hello", "now": format_iso(self._now()), "seq": self._seq}

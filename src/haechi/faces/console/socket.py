@@ -8,7 +8,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from haechi.core.errors import Unavailable
+from haechi.core.errors import Busy, Unavailable
 from haechi.faces.console.live import Client, LiveHub
 from haechi.faces.http import person_of
 from haechi.services.users.accounts import Accounts
@@ -18,7 +18,7 @@ GOODBYE_S = 2.0
 ASK_AGAIN_S = 30.0  # is the session still good? Also what keeps the session of a wall display alive
 ABORT = "haechi.abort"  # ASGI extension: the function that drops the connection at once
 
-BAD_MESSAGE, LOGGED_OUT, TOO_SLOW = 1008, 4401, 4408
+BAD_MESSAGE, TRY_LATER, LOGGED_OUT, TOO_SLOW = 1008, 1013, 4401, 4408
 
 
 class AbortableWebSocket(WebSocketsSansIOProtocol):
@@ -41,7 +41,11 @@ class _Watch(msgspec.Struct, tag="watch", tag_field="type", forbid_unknown_field
 async def serve(socket: WebSocket, hub: LiveHub, accounts: Accounts, limits_s: tuple[float, float]) -> None:
     """Runs one connection to its end. `limits_s`: may not read for that long, session asked again after that long."""
     await socket.accept()
-    client, hello = hub.join()
+    try:
+        client, hello = hub.join()
+    except Busy as error:
+        await _close(socket, TRY_LATER, str(error))
+        return
     tasks = {
         asyncio.ensure_future(_send(socket, hub, client, hello, limits_s[0])),
         asyncio.ensure_future(_receive(socket, client)),

@@ -21,6 +21,7 @@ from haechi.services.history.tail import Selection, Tail
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
+ROWS_MAX = 2_000_000  # in memory: the newest rows until the writer has committed them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class HistoryTail:
 
     subjects = frozenset({"obs", "entity"})
 
-    def __init__(self, files: HistoryFiles) -> None:
-        self._files = files
+    def __init__(self, files: HistoryFiles, rows_max: int = ROWS_MAX) -> None:
+        self._files, self._rows_max = files, rows_max
         self._lock = threading.Lock()  # guards changes of the state, never a query
         self._refreshing = threading.Lock()
         self._state = _State(files.newest(), Tail())
@@ -54,6 +55,12 @@ class HistoryTail:
     def position(self) -> int:
         """Seq up to which answers are complete: committed, or absorbed from the log."""
         return max(self._absorbed, self._state.snapshot.position)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for more: the writer is away or slow. Answers then are complete up to `position`
+        only; whoever feeds waits until a `refresh` makes room, and goes on with the record it stopped at."""
+        return self._state.tail.count >= self._rows_max
 
     def absorb(self, records: Sequence[Record]) -> None:
         """Takes the next records of the log, in order; what was absorbed or committed before is left out."""

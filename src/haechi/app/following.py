@@ -1,0 +1,32 @@
+"""The api role at the end of the log: live values for the console, and fresh history. Each at its own pace."""
+
+import asyncio
+from contextlib import suppress
+
+from haechi.core.errors import InvalidData
+from haechi.core.frame import decode
+from haechi.faces.console.live import LiveHub
+from haechi.ports import Log
+from haechi.services.history.reader import HistoryTail
+from haechi.services.stream.progress import Progress
+
+OBSERVED = frozenset({"obs", "entity"})
+ROOM_S = 0.5  # how often a full tail is looked at again
+
+
+async def feed_hub(log: Log, hub: LiveHub) -> None:
+    """For ever: what is stored from now on. It never waits for history: screens stay live while that is behind."""
+    async for records in log.read(await log.last_seq(), OBSERVED):
+        for record in records:
+            with suppress(InvalidData):  # the pipeline keeps such a frame and says so
+                hub.feed(decode(record.payload).observations, record.seq)
+        await asyncio.sleep(0)  # requests get their turn between two batches
+
+
+async def feed_tail(log: Log, history: HistoryTail, progress: Progress) -> None:
+    """For ever: every record in order. A full tail is not fed until history has committed what is in it."""
+    async for records in log.read(history.start_after(), OBSERVED):
+        while history.full:  # noqa: ASYNC110 - `refresh` runs in a thread and has no event
+            await asyncio.sleep(ROOM_S)
+        await asyncio.to_thread(history.absorb, records)
+        await progress.advance("tail", records[-1].seq)
