@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Mount
 from haechi.app import parts
 from haechi.app.certificates import expiries
 from haechi.app.clock import clock_of
+from haechi.app.download import Downloader
 from haechi.app.following import feed_hub, feed_tail
 from haechi.app.health import Health, Sources
 from haechi.app.measures import Gauges, Measures
@@ -49,6 +50,7 @@ from haechi.services.commands import CommandReader, setpoints
 from haechi.services.history.reader import HistoryTail
 from haechi.services.incidents import shown_playbook
 from haechi.services.ingest.account import missing
+from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.stream.progress import WAIT_S, Commands, Progress
 
 WRITES = 64  # of a face under way at once; each holds its body until the log has it
@@ -214,7 +216,11 @@ def _config(settings: RunSettings, application: object) -> uvicorn.Config:
 
 def _application(core: _Core) -> object:
     console, feed, measures = _console(core)
-    ngsi = NgsiServices(core.entities, Gate(_Writer(core), WRITES, _behind(core)), core.clock)
+    download = Downloader()
+    contexts = Contexts(
+        parts.context_store(core.settings), download, core.clock, lambda: uuid.uuid4().hex, core.city.contexts
+    )
+    ngsi = NgsiServices(core.entities, Gate(_Writer(core), WRITES, _behind(core)), core.clock, contexts)
     routes: list[BaseRoute] = [
         *console_routes(console),
         *metrics_routes(measures.metrics),
@@ -225,6 +231,7 @@ def _application(core: _Core) -> object:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(download.close)
             await stack.enter_async_context(feed.running())
             yield
 

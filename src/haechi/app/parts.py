@@ -22,6 +22,7 @@ from haechi.services.cities import Around
 from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
 from haechi.services.ingest import account
+from haechi.services.ngsi_ld import contexts
 from haechi.services.users import accounts, devices
 from haechi.services.watch.described import Described, from_document, from_urn
 from haechi.services.watch.parse import city_rules
@@ -101,6 +102,11 @@ def alarm_store(settings: RunSettings, *, read_only: bool = False) -> RecordStor
 def incident_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:
     """Incidents and which alarms they hold; written by the pipeline alone."""
     return SqliteRecords(settings.folder / "incidents.db", incidents.COLLECTIONS, read_only=read_only)
+
+
+def context_store(settings: RunSettings) -> RecordStore:
+    """The @contexts stored here; written by the api role."""
+    return SqliteRecords(settings.folder / "jsonld.db", contexts.COLLECTIONS)
 
 
 def command_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:

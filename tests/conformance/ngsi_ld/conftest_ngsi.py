@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.observation import Observation, from_batch, to_batch
 from haechi.core.times import to_us
 from haechi.faces.ngsi_ld.routes import NgsiServices, routes
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
+from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.ports import Record
 from haechi.services.context.projection import ContextProjection
+from haechi.services.ngsi_ld.contexts import COLLECTIONS, Contexts
 
 CITY = "https://gimpo.example/context.jsonld"
 CITY_TERMS = {"@context": {"gimpo": "https://gimpo.example/terms#", "speed": "gimpo:speed", "Bus": "gimpo:Bus"}}
@@ -39,14 +43,26 @@ class Clock:
 class Api:
     """The client, and what its requests left on the log."""
 
-    def __init__(self, store: SqliteEntities) -> None:
+    def __init__(self, store: SqliteEntities, folder: Path) -> None:
         self.clock = Clock()
         self.frames: list[Frame] = []
         self._context = ContextProjection(store)
-        services = NgsiServices(store, self._write, self.clock, {CITY: CITY_TERMS})
+        self.served: dict[str, bytes] = {}
+        self._records = SqliteRecords(folder / "jsonld.db", COLLECTIONS)
+        services = NgsiServices(store, self._write, self.clock, self.reopened_contexts())
         app = Starlette(routes=[Mount("/ngsi-ld/v1", routes=routes(services))])
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://haechi/ngsi-ld/v1/")
+
+    def reopened_contexts(self) -> Contexts:
+        """As another process would read them."""
+        ids = map(str, count(1))
+        return Contexts(self._records, self._download, self.clock, lambda: next(ids), {CITY: CITY_TERMS})
+
+    async def _download(self, url: str) -> bytes:
+        if url not in self.served:
+            raise Unavailable("nothing is served there")
+        return self.served[url]
 
     async def _write(self, frame: Frame) -> None:
         self.frames.append(frame)
@@ -87,7 +103,7 @@ class Api:
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
     store = SqliteEntities(tmp_path / "context.db")
-    opened = Api(store)
+    opened = Api(store, tmp_path)
     yield opened
     await opened.http.aclose()
     store.close()

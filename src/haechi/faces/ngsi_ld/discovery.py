@@ -22,7 +22,7 @@ def _list_id(kind: str, names: list[str]) -> str:
 
 async def types(face: Face, request: Request) -> Response:
     """GET /types (5.7.5), with details=true 5.7.6."""
-    given, context = parameters(request, "details"), face.context(request)
+    given, context = parameters(request, "details"), await face.context(request)
     shapes = await face.ask(face.services.store.shapes)
     by_type: dict[str, set[str]] = defaultdict(set)
     for shape in shapes:
@@ -48,7 +48,7 @@ def _entity_type(name: str, attributes: list[str], context: Context) -> dict[str
 async def type_info(face: Face, request: Request, term: str) -> Response:
     """GET /types/{type} (5.7.7)."""
     parameters(request, "")
-    context = face.context(request)
+    context = await face.context(request)
     name = context.expand(term)
     shapes = [one for one in await face.ask(face.services.store.shapes) if name in one.types]
     if not shapes:
@@ -77,7 +77,7 @@ async def type_info(face: Face, request: Request, term: str) -> Response:
 
 async def attributes(face: Face, request: Request) -> Response:
     """GET /attributes (5.7.8), with details=true 5.7.9."""
-    given, context = parameters(request, "details"), face.context(request)
+    given, context = parameters(request, "details"), await face.context(request)
     shapes = await face.ask(face.services.store.shapes)
     names = sorted({name for shape in shapes for name in shape.attributes})
     if given.flag("details"):
@@ -99,7 +99,7 @@ def _type_names(attribute: str, shapes: Sequence[EntityShape], context: Context)
 async def attribute_info(face: Face, request: Request, term: str) -> Response:
     """GET /attributes/{attribute} (5.7.10)."""
     parameters(request, "")
-    context = face.context(request)
+    context = await face.context(request)
     name = context.expand(term)
     shapes = await face.ask(face.services.store.shapes)
     kinds: Counter[str] = Counter()

@@ -44,7 +44,7 @@ async def create(face: Face, request: Request) -> Response:
 async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /entities/{id} (5.7.1)."""
     given = parameters(request, "type attrs pick omit")
-    context = face.context(request)
+    context = await face.context(request)
     view = view_of(given, context)
     entity = of_type(given, context, existing(_uri(id), await face.entity(id)))
     wanted = {context.expand(name) for name in given.names("attrs")}
@@ -71,7 +71,7 @@ def of_type(given: Parameters, context: Context, entity: Entity) -> Entity:
 async def query(face: Face, request: Request) -> Response:
     """GET /entities (5.7.2): pages in order of creation, with links to the next and previous one."""
     given = parameters(request, queries.PARAMETERS)
-    context = face.context(request)
+    context = await face.context(request)
     view, question = view_of(given, context), queries.query_of(given, context)
     found = await face.ask(face.services.store.query, question)
     page = queries.page_of(given)
@@ -103,7 +103,7 @@ async def replace(face: Face, request: Request, id: str) -> Response:
 
 async def delete(face: Face, request: Request, id: str) -> Response:
     """DELETE /entities/{id} (5.6.6)."""
-    given, context = parameters(request, "type"), face.context(request)
+    given, context = parameters(request, "type"), await face.context(request)
     async with face.writes.holding([_uri(id)]):
         of_type(given, context, existing(id, await face.entity(id)))
         await face.writes.send([Change("delete", id)])
@@ -162,5 +162,5 @@ async def delete_attribute(face: Face, request: Request, id: str, attribute: str
     where = {"all": True} if given.flag("deleteAll") else {"datasetId": dataset} if dataset else {}
     async with face.writes.holding([_uri(id)]):
         old = existing(id, await face.entity(id))
-        await face.writes.send([provision.delete_attribute(attribute, face.context(request), old, where)])
+        await face.writes.send([provision.delete_attribute(attribute, await face.context(request), old, where)])
     return no_content()

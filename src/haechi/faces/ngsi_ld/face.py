@@ -44,9 +44,9 @@ class Face:
         """The JSON body and its context."""
         return await read(request, self.services.contexts, merge)
 
-    def context(self, request: Request) -> Context:
+    async def context(self, request: Request) -> Context:
         """The context of a request without a body."""
-        return query_context_of(request.headers.getlist("link"), self.services.contexts)
+        return await query_context_of(request.headers.getlist("link"), self.services.contexts)
 
     def answer(
         self, request: Request, body: Any, context: Context, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()

@@ -1,11 +1,11 @@
 """The @context a client names in a Link header (clause 6.3.5). Used by every resource."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from haechi.core.errors import InvalidData
-from haechi.services.ngsi_ld.names import CORE_CONTEXT, LINK_REL, Context, resolve
+from haechi.services.ngsi_ld.contexts import Contexts
+from haechi.services.ngsi_ld.names import CORE_CONTEXT, LINK_REL, Context
 
 
 def link_context(headers: Sequence[str]) -> str | None:
@@ -20,7 +20,7 @@ def link_context(headers: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def query_context_of(links: Sequence[str], known: Mapping[str, Mapping[str, Any]]) -> Context:
+async def query_context_of(links: Sequence[str], contexts: Contexts) -> Context:
     """The context that Link headers name, else the core context (clause 6.3.5)."""
     url = link_context(links)
-    return CORE_CONTEXT if url is None else resolve(url, known)
+    return CORE_CONTEXT if url is None else await contexts.resolve(url)

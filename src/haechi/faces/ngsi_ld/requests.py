@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from haechi.core.errors import HaechiError, InvalidData, NotSupported
 from haechi.faces.ngsi_ld.links import link_context, query_context_of
-from haechi.services.ngsi_ld.names import Context, resolve
+from haechi.services.ngsi_ld.contexts import Contexts
+from haechi.services.ngsi_ld.names import Context
 
 LARGEST = 10 * 2**20
 DEEPEST = 60  # levels of arrays and objects in a body
@@ -122,22 +123,25 @@ def _weight(parameters: str) -> float:
     return 1.0
 
 
-async def read(request: Request, known: Mapping[str, Mapping[str, Any]], merge: bool = False) -> tuple[Any, Context]:
+async def read(request: Request, contexts: Contexts, merge: bool = False) -> tuple[Any, Context]:
     """The JSON body without `@context`, and the context; `merge`: application/merge-patch+json is taken too."""
     body, media = await _json(request, (JSON, LD, MERGE) if merge else (JSON, LD))
-    return _with_context(request, body, media, known)
+    return await _with_context(request, body, media, contexts)
 
 
-async def read_batch(
-    request: Request, known: Mapping[str, Mapping[str, Any]]
-) -> list[tuple[Any, Context | HaechiError]]:
+async def body_of(request: Request) -> Any:
+    """The JSON body as it is, its `@context` included."""
+    return (await _json(request, (JSON, LD)))[0]
+
+
+async def read_batch(request: Request, contexts: Contexts) -> list[tuple[Any, Context | HaechiError]]:
     """The members of a batch, each with its context or what is wrong with that: the other members go on (5.6.7.4)."""
     body, media = await _json(request, (JSON, LD, MERGE))
     if not isinstance(body, list) or not body or None in body:
         raise InvalidData("a batch is a JSON array with at least one member, and null is none", "bad_request")
     if media == LD and link_context(request.headers.getlist("link")) is not None:
         raise InvalidData(_NO_LINK, "bad_request")
-    return [_member(request, one, media, known) for one in body]
+    return [await _member(request, one, media, contexts) for one in body]
 
 
 async def _json(request: Request, allowed: tuple[str, ...]) -> tuple[Any, str]:
@@ -149,18 +153,14 @@ async def _json(request: Request, allowed: tuple[str, ...]) -> tuple[Any, str]:
     return parse(await _bytes(request)), media
 
 
-def _member(
-    request: Request, body: Any, media: str, known: Mapping[str, Mapping[str, Any]]
-) -> tuple[Any, Context | HaechiError]:
+async def _member(request: Request, body: Any, media: str, contexts: Contexts) -> tuple[Any, Context | HaechiError]:
     try:
-        return _with_context(request, body, media, known)
+        return await _with_context(request, body, media, contexts)
     except HaechiError as error:
         return body, error
 
 
-def _with_context(
-    request: Request, body: Any, media: str, known: Mapping[str, Mapping[str, Any]]
-) -> tuple[Any, Context]:
+async def _with_context(request: Request, body: Any, media: str, contexts: Contexts) -> tuple[Any, Context]:
     """One document and its context; the place where the context stands follows from the media type (clause 6.3.5)."""
     inside = isinstance(body, dict) and "@context" in body
     if media == LD:
@@ -168,14 +168,20 @@ def _with_context(
             raise InvalidData(_NO_LINK, "bad_request")
         if not inside:
             raise InvalidData(f"with {LD} the body needs an @context; add it or send {JSON}", "bad_request")
-        return {name: value for name, value in body.items() if name != "@context"}, resolve(body["@context"], known)
+        return await _apart(body, contexts)
     if inside and media == MERGE:
-        return {name: value for name, value in body.items() if name != "@context"}, resolve(body["@context"], known)
+        return await _apart(body, contexts)
     if inside:
         raise InvalidData(
             f"an @context in the body needs Content-Type: {LD}; or name it in a Link header", "bad_request"
         )
-    return body, query_context_of(request.headers.getlist("link"), known)
+    return body, await query_context_of(request.headers.getlist("link"), contexts)
+
+
+async def _apart(body: Mapping[str, Any], contexts: Contexts) -> tuple[Any, Context]:
+    """The document without its `@context`, and that."""
+    rest = {name: value for name, value in body.items() if name != "@context"}
+    return rest, await contexts.resolve(body["@context"])
 
 
 async def _bytes(request: Request) -> bytes:

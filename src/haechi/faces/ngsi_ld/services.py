@@ -1,11 +1,12 @@
 """What this face needs from the rest: the live model, a way to the log, the clock. Made by `app.py`."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from haechi.core.frame import Frame
 from haechi.ports import Clock, EntityCensus, EntityStore
+from haechi.services.ngsi_ld.contexts import Contexts
 
 
 class LiveModel(EntityStore, EntityCensus, Protocol):
@@ -16,10 +17,10 @@ class LiveModel(EntityStore, EntityCensus, Protocol):
 class NgsiServices:
     """`write` appends a frame on subject `entity` to the log and returns when reads of `store` see it.
 
-    `contexts` are user @contexts by URL that need no download: the city's own.
+    `contexts` knows user @contexts and where they may be had.
     """
 
     store: LiveModel
     write: Callable[[Frame], Awaitable[None]]
     clock: Clock
-    contexts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    contexts: Contexts

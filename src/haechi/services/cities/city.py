@@ -9,6 +9,7 @@ import orjson
 
 from haechi.core.errors import InvalidSettings
 from haechi.services.cities.conduct import Around, check_conduct
+from haechi.services.cities.contexts import read_contexts
 from haechi.services.cities.domains import read_domain
 from haechi.services.cities.facilities import read_facilities
 from haechi.services.cities.links import Ways, read_devices, read_links
@@ -55,6 +56,7 @@ def _city(path: Path, table: Table, around: Around, report: Report) -> City:
     header = _header(table)
     domains = _domains(table, around.domains, report)
     layers = _layers(path, table)
+    contexts = read_contexts(path, table)
     table.done()
     types: dict[str, TypeDef] = {}
     for domain in domains.values():
@@ -83,6 +85,7 @@ def _city(path: Path, table: Table, around: Around, report: Report) -> City:
         folder=path,
         domains=domains,
         map=layers,
+        contexts=contexts,
         links=links,
         devices=devices,
         facilities=tuple(one[1] for one in found.values()),

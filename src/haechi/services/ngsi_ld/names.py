@@ -32,6 +32,8 @@ _CORE_TERMS = frozenset(
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
 _MOST_TERMS = 5000
+_DEEPEST = 10
+_NO_TERMS = frozenset({"@version", "@protected", "@vocab", "@base", "@language", "@direction", "@propagate"})
 _GEN_DELIMS = frozenset(":/?#[]@")
 
 
@@ -109,62 +111,91 @@ def _protected(term: str) -> bool:
 CORE_CONTEXT = Context()
 
 
-def resolve(given: object, known: Mapping[str, Mapping[str, Any]]) -> Context:
-    """The context of an `@context` value: URLs of the core and of `known` contexts, and term maps written in place.
-
-    Another URL is LdContextNotAvailable (clause 5.5.2), what JSON-LD allows and we do not read yet is NotSupported.
-    """
-    urls: list[str] = []
+def resolve(given: object, documents: Mapping[str, Any]) -> Context:
+    """The context of an `@context` value: URLs (of the core, or keys of `documents`), objects of terms, lists of
+    both. What JSON-LD allows and has no meaning for names is passed over; `InvalidData` names what is wrong."""
     terms: dict[str, str] = {}
-    vocab = ""
-    for part in given if isinstance(given, list) else [given]:
-        if isinstance(part, str) and _CORE_URLS.fullmatch(part):
-            continue
-        if isinstance(part, str):
-            if part not in known:
-                raise InvalidData(
-                    f"the @context {part} is not available here; write its terms into the request, or use {CORE_URL}",
-                    "ld_context",
-                )
-            urls.append(part)
-            part = known[part]  # noqa: PLW2901 - the same part, looked up
-        if not isinstance(part, Mapping):
-            raise InvalidData("@context holds URLs and objects of terms; see JSON-LD 1.1, 3.1", "bad_request")
-        vocab = _read_terms(part, terms) or vocab
-    return Context(tuple(urls), terms, vocab)
+    vocab = _apply(given, documents, terms, 0)
+    urls = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)]
+    return Context(tuple(one for one in urls if not is_core(one)), terms, vocab)
+
+
+def is_core(url: str) -> bool:
+    """Whether the URL is that of a core context: built in, and always the last word."""
+    return _CORE_URLS.fullmatch(url) is not None
+
+
+def urls_in(given: object) -> list[str]:
+    """The URLs an `@context` value (or a whole document) names that are not the core's, in order."""
+    if isinstance(given, str):
+        return [] if is_core(given) else [given]
+    if isinstance(given, list):
+        return [url for one in given for url in urls_in(one)]
+    return urls_in(given["@context"]) if isinstance(given, Mapping) and "@context" in given else []
+
+
+def _apply(part: object, documents: Mapping[str, Any], terms: dict[str, str], depth: int) -> str:
+    """Adds what one part defines to `terms`; returns its @vocab."""
+    if depth > _DEEPEST:
+        raise InvalidData(f"the @context nests deeper than {_DEEPEST} levels, or includes itself", "bad_request")
+    if part is None:
+        terms.clear()
+        return ""
+    if isinstance(part, str):
+        return "" if is_core(part) else _apply(documents[part], documents, terms, depth + 1)
+    if isinstance(part, list):
+        vocab = ""
+        for one in part:
+            vocab = _apply(one, documents, terms, depth + 1) or vocab
+        return vocab
+    if not isinstance(part, Mapping):
+        raise InvalidData("@context holds URLs and objects of terms; see JSON-LD 1.1, 3.1", "bad_request")
+    if "@context" in part:
+        return _apply(part["@context"], documents, terms, depth + 1)
+    return _read_terms(part, terms)
 
 
 def _read_terms(part: Mapping[str, Any], terms: dict[str, str]) -> str:
     """Adds the terms of one object to `terms`; returns its @vocab."""
-    nested = part.get("@context")
-    if isinstance(nested, Mapping):
-        return _read_terms(nested, terms)
     if len(part) > _MOST_TERMS:
         raise InvalidData(f"@context has more than {_MOST_TERMS} terms; send only those in use", "bad_request")
+    fresh: list[str] = []
     for term, definition in part.items():
-        if term in {"@version", "@protected", "@vocab"}:
+        if term in _NO_TERMS:
             continue
         if term.startswith("@"):
             raise NotSupported(f"@context uses {term}, which is not read yet; map terms to IRIs only")
-        if isinstance(definition, Mapping) and "@context" in definition:
+        iri = _iri_in(term, definition)
+        if iri is None:
+            terms.pop(term, None)
+        elif not iri.startswith("@"):  # an alias of a keyword names no attribute
+            terms[term] = iri
+            fresh.append(term)
+    vocab = part.get("@vocab", "")
+    vocab = vocab if isinstance(vocab, str) else ""
+    for term in fresh:
+        terms[term] = _absolute(terms[term], terms, vocab)
+    return vocab
+
+
+def _iri_in(term: str, definition: object) -> str | None:
+    """What a term definition (JSON-LD 1.1, 9.15.1) maps its term to; None: to nothing."""
+    if isinstance(definition, Mapping):
+        if "@context" in definition:
             raise InvalidData(
                 f"@context scopes a context to {term}, which clause 5.5.7 forbids; take it out", "bad_request"
             )
-        iri = definition.get("@id", term) if isinstance(definition, Mapping) else definition
-        if not isinstance(iri, str):
-            raise InvalidData(f"@context maps {term} to something that is no IRI; write an absolute IRI", "bad_request")
-        terms[term] = iri
-    for term in part:
-        if term in terms:
-            terms[term] = _absolute(terms[term], terms)
-    vocab = part.get("@vocab", "")
-    return vocab if isinstance(vocab, str) else ""
+        definition = definition.get("@id", term)
+    if definition is None or isinstance(definition, str):
+        return definition
+    raise InvalidData(f"@context maps {term} to something that is no IRI; write an absolute IRI", "bad_request")
 
 
-def _absolute(iri: str, terms: Mapping[str, str]) -> str:
+def _absolute(iri: str, terms: Mapping[str, str], vocab: str) -> str:
     prefix, colon, rest = iri.partition(":")
     if colon and not rest.startswith("//") and prefix in terms and terms[prefix] != iri:
         return terms[prefix] + rest
     if not colon:
-        return terms.get(iri, iri_of(iri)) if terms.get(iri) != iri else iri_of(iri)
+        whole = vocab + iri if vocab else iri_of(iri)
+        return terms.get(iri, whole) if terms.get(iri) != iri else whole
     return CORE + rest if prefix == "ngsi-ld" else iri
