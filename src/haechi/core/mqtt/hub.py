@@ -4,23 +4,37 @@ State without I/O: whoever keeps it for a restart writes `changes()`. The MQTT a
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import msgspec
 
 from haechi.core.mqtt.packets import AS_PUBLISHED, NO_LOCAL
-from haechi.core.mqtt.session import Item, Session
+from haechi.core.mqtt.session import Item, Room, Session
 from haechi.core.mqtt.topics import Subscriptions, matching
 from haechi.core.times import SECOND
 
+FILTERS_MAX = 100  # subscriptions of one session
 COMMANDS_KEPT_US = 4 * 3600 * SECOND  # no command and its undoing take longer
 Row = tuple[str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class HubLimits:
+    """What a hub may hold; the settings of an MQTT link of the same names, bytes are of payloads."""
+
+    sessions_max: int = 20_000
+    queue_max: int = 1_000
+    queue_bytes_max: int = 64_000_000
+    retained_max: int = 100_000
+    retained_bytes_max: int = 64_000_000
 
 
 class Hub:
     """Sessions, retained messages and who gets what. One per door; lives in its event loop."""
 
-    def __init__(self, queue_max: int, retained_max: int) -> None:
-        self._queue_max, self._retained_max = queue_max, retained_max
+    def __init__(self, limits: HubLimits) -> None:
+        self._limits, self._room = limits, Room(limits.queue_bytes_max)
+        self._retained_bytes = 0
         self.sessions: dict[tuple[str, str], Session] = {}
         self.retained: dict[str, Item] = {}
         self.dropped = 0
@@ -31,14 +45,14 @@ class Hub:
     def restore(self, key: str, body: bytes, now: int) -> None:
         """Takes up a row of `changes()`; `now` in microseconds."""
         if key[0] == "r":
-            self.retained[key[1:]] = msgspec.msgpack.decode(body, type=Item)
+            self._retain(key[1:], msgspec.msgpack.decode(body, type=Item))
         elif key[0] == "c":
             self._commands[key[1:]] = msgspec.msgpack.decode(body, type=tuple[str, int])
         else:
             self._load(msgspec.json.decode(key[1:], type=tuple[str, str]), body, now)
 
     def _load(self, key: tuple[str, str], body: bytes, now: int) -> None:
-        session = self.sessions[key] = Session(key, self._queue_max)
+        session = self.sessions[key] = Session(key, self._limits.queue_max, self._room)
         session.restore(body)
         session.left_at = session.left_at or now  # 0: it was connected when the door was killed
         for wanted, options in session.filters.items():
@@ -48,8 +62,18 @@ class Hub:
         """The client's session, and whether it was there before."""
         if (known := self.sessions.get(key)) and clean:
             self.forget(known)
-        session = self.sessions.setdefault(key, Session(key, self._queue_max))
+        if key not in self.sessions:
+            self._make_room()
+        session = self.sessions.setdefault(key, Session(key, self._limits.queue_max, self._room))
         return session, session is known
+
+    def _make_room(self) -> None:
+        """Ends the oldest session nobody is connected with: a device may invent any number of client ids."""
+        if len(self.sessions) >= self._limits.sessions_max:
+            for session in self.sessions.values():
+                if session.outlet is None:
+                    self.forget(session)
+                    break
 
     def forget(self, session: Session) -> None:
         """Ends a session."""
@@ -57,6 +81,7 @@ class Hub:
             self.unsubscribe(session, wanted)
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
+        self.dropped += session.empty()
         self.touch(session)
 
     def touch(self, session: Session) -> None:
@@ -64,12 +89,16 @@ class Hub:
         self._changed["s" + msgspec.json.encode(session.key).decode()] = session
 
     def subscribe(self, session: Session, wanted: str, options: int) -> bool:
-        """Adds or replaces a subscription; whether it is new."""
+        """Adds or replaces a subscription; whether it is new. See `has_room` before."""
         new = wanted not in session.filters
         session.filters[wanted] = options
         self.subscriptions.add(session, wanted, options)
         self.touch(session)
         return new
+
+    def has_room(self, session: Session, wanted: str) -> bool:
+        """Whether a session may have this subscription besides those it has."""
+        return wanted in session.filters or len(session.filters) < FILTERS_MAX
 
     def unsubscribe(self, session: Session, wanted: str) -> bool:
         """Removes a subscription; whether there was one."""
@@ -94,14 +123,22 @@ class Hub:
 
     def keep(self, item: Item) -> bool:
         """Retains a message, or forgets the retained one when the payload is empty; False when there is no room."""
-        if not item.payload:
-            self.retained.pop(item.topic, None)
-        elif item.topic in self.retained or len(self.retained) < self._retained_max:
-            self.retained[item.topic] = item
-        else:
+        known, limits = self.retained.get(item.topic), self._limits
+        count = len(self.retained) + (known is None)
+        size = self._retained_bytes + len(item.payload) - len(known.payload if known else b"")
+        if item.payload and (count > limits.retained_max or size > limits.retained_bytes_max):
+            self.dropped += 1
             return False
+        self._retain(item.topic, item if item.payload else None)
         self._changed["r" + item.topic] = item.topic
         return True
+
+    def _retain(self, topic: str, item: Item | None) -> None:
+        if known := self.retained.pop(topic, None):
+            self._retained_bytes -= len(known.payload)
+        if item is not None:
+            self.retained[topic] = item
+            self._retained_bytes += len(item.payload)
 
     def kept(self, wanted: str) -> list[Item]:
         """Retained messages a filter matches."""
@@ -142,4 +179,5 @@ class Hub:
 
     def health(self) -> dict[str, float]:
         """How much it remembers."""
-        return {"sessions": len(self.sessions), "retained": len(self.retained), "dropped": self.dropped}
+        held = {"queued_bytes": self._room.used, "retained_bytes": self._retained_bytes}
+        return {"sessions": len(self.sessions), "retained": len(self.retained), "dropped": self.dropped, **held}

@@ -8,6 +8,8 @@ import msgspec
 
 from haechi.core.mqtt import packets as mqtt
 
+QUEUE_BYTES = 4 << 20  # of payload that one session keeps
+
 
 class Item(msgspec.Struct, array_like=True):
     """A message on its way to subscribers; `until` in microseconds, 0 for ever (3.3.2.3.3)."""
@@ -39,6 +41,13 @@ def delivery(item: Item, number: int, again: bool, v5: bool, now: int) -> bytes:
     return mqtt.deliver(item.topic, item.payload, flags, number, properties if v5 else None)
 
 
+class Room:
+    """What all sessions of a door may hold together for clients that are slow or away, in bytes of payload."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.used = most, 0
+
+
 class Outlet(Protocol):
     """What a session sees of its connection."""
 
@@ -51,8 +60,8 @@ class Outlet(Protocol):
 class Session:
     """One client of one device (4.1). Keyed by both, so that no device can take over another's session."""
 
-    def __init__(self, key: tuple[str, str], queue_max: int) -> None:
-        self.key, self.queue_max = key, queue_max
+    def __init__(self, key: tuple[str, str], queue_max: int, room: Room | None = None) -> None:
+        self.key, self.queue_max, self._room = key, queue_max, room or Room(QUEUE_BYTES)
         self.expiry_s = 0
         self.left_at = 0  # microseconds, when the connection ended; 0 while there is one
         self.outlet: Outlet | None = None
@@ -63,6 +72,7 @@ class Session:
         self.inflight: dict[int, Item] = {}
         self.handed: dict[int, Callable[[int], None]] = {}  # sent once, see `hand`: who hears of its PUBACK
         self.queue: deque[Item] = deque()
+        self.queued = 0  # bytes of payload in it
         self._number = 0
 
     def saved(self) -> bytes:
@@ -75,6 +85,18 @@ class Session:
         kind = tuple[int, int, dict[str, int], set[int], list[Item]]
         self.expiry_s, self.left_at, self.filters, self.received, items = msgspec.msgpack.decode(body, type=kind)
         self.queue.extend(items)
+        self._hold(sum(len(item.payload) for item in items))
+
+    def _hold(self, size: int) -> None:
+        self.queued += size
+        self._room.used += size
+
+    def empty(self) -> int:
+        """Forgets what waits for the client; how many messages."""
+        count = len(self.queue)
+        self.queue.clear()
+        self._hold(-self.queued)
+        return count
 
     def settle(self, reply: int, number: int, code: int) -> int:
         """A QoS 2 id counts as received from a good PUBREC to PUBCOMP; returns the code to answer with (4.3.3)."""
@@ -92,7 +114,11 @@ class Session:
             return self.outlet is not None and self.outlet.send(item, 0, False)
         if len(self.queue) >= self.queue_max or not (self.outlet or self.expiry_s):
             return False
+        size, waits = len(item.payload), bool(self.queue) or self.full
+        if waits and (self._room.used + size > self._room.most or self.queued + size > QUEUE_BYTES):
+            return False
         self.queue.append(item)
+        self._hold(size)
         self.pump()
         return True
 
@@ -112,6 +138,7 @@ class Session:
         """Sends what is queued as far as the client's window goes."""
         while self.outlet and self.queue and not self.full:
             item, number = self.queue.popleft(), self._next()
+            self._hold(-len(item.payload))
             if self.outlet.send(item, number, False):
                 self.inflight[number] = item
 
@@ -145,6 +172,8 @@ class Session:
         """Sends again, with DUP, what the last connection left unacknowledged (4.4), then what waited."""
         self.outlet = outlet
         over = list(self.inflight)[outlet.window :]
-        self.queue.extendleft(self.inflight.pop(number) for number in reversed(over))
+        back = [self.inflight.pop(number) for number in reversed(over)]
+        self.queue.extendleft(back)
+        self._hold(sum(len(item.payload) for item in back))
         self.inflight = {number: item for number, item in self.inflight.items() if outlet.send(item, number, True)}
         self.pump()

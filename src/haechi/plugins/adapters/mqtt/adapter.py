@@ -20,7 +20,7 @@ from haechi.core.mqtt.topics import Template, is_topic, to_subject, to_topic
 from haechi.core.times import to_us
 from haechi.plugins.adapters.mqtt.connection import GATHER, Connection, Entry
 from haechi.plugins.adapters.mqtt.sessions import KeptHub
-from haechi.plugins.adapters.mqtt.settings import MqttSettings, read, tls
+from haechi.plugins.adapters.mqtt.settings import MqttSettings, hub_limits, read, tls
 from haechi.ports import AdapterContext, Receipt
 
 STOP_S = 1.0  # what clients get to take their last answers when the door closes
@@ -69,7 +69,7 @@ class MqttAdapter:
         secure, where = tls(self.settings), (self.settings.host, self.settings.port)
         self._entries, self.held, self._bytes = [], [], 0
         self.loop = asyncio.get_running_loop()
-        self.hub = KeptHub(self.context.data, self.settings.queue_max, self.settings.retained_max, self.now())
+        self.hub = KeptHub(self.context.data, hub_limits(self.settings), self.now())
         self.courier = Courier(self.settings.commands, self.hub, self._told, self.now)
         try:
             for pattern in ("mqtt.>", "mqtt_retained.>"):
@@ -137,7 +137,7 @@ class MqttAdapter:
 
     async def _heard(self, subject: str, payload: bytes) -> None:
         topic = to_topic(subject)
-        if is_topic(topic):  # else no client could have subscribed to it
+        if is_topic(topic) and len(payload) <= self.settings.packet_bytes_max:  # else no client could get it
             item = Item(topic, payload, retain=subject.startswith("mqtt_retained."))
             if item.retain:
                 self.hub.keep(item)

@@ -23,7 +23,8 @@ TOPIC_BYTES = 1024  # longer ones do not fit a bus subject
 WINDOW = 32  # QoS 1 messages on their way to one subscriber
 ALIASES = 32  # topic aliases a client may use (3.1.2.11.5)
 ROUTES = 256  # topics remembered for one connection
-GATHER, WRITE = 1, 2  # why a connection is not read: the platform is busy, the client does not take its answers
+# Why a connection is not read: the platform is busy, the client does not take its answers, its own share waits already.
+GATHER, WRITE, SHARE = 1, 2, 4
 
 
 class Entry(msgspec.Struct):
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._closed = self._polite = self._silent = False  # silent: its end says nothing of the device
         self._pauses, self._rest, self._need = 0, bytearray(), 0
         self._unacked, self._now, self._known_at = 0, 0, self._heard_at
+        self._waiting, self._clogged_at = 0, 0.0
         self._routes: dict[bytes, tuple[str, str | None]] = {}
         self._aliases = mqtt.Aliases(ALIASES)
 
@@ -94,6 +96,8 @@ class Connection(asyncio.Protocol):
                 first, start, pos = head
                 if first & 0xF0 == mqtt.PUBLISH:
                     self._publish(first, data, start, pos)
+                    if self._pauses:
+                        break
                 else:
                     self._other(first, data, start, pos)
         except InvalidData as error:
@@ -111,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._end()
 
     def pause_writing(self) -> None:
+        self._clogged_at = self.door.loop.time()
         self.hold(WRITE)
 
     def resume_writing(self) -> None:
@@ -147,7 +152,8 @@ class Connection(asyncio.Protocol):
             self._known_at = now
             if not self.door.context.registry.knows(self.device, self.link):
                 self.leave(mqtt.REVOKED, "the device is no longer registered")
-        if self._closed and late > CONNECT_S:
+        deaf = self._pauses & WRITE and now - self._clogged_at > self.settings.not_reading_s
+        if deaf or (self._closed and late > CONNECT_S):
             self.transport.abort()
         elif late > self._patience_s and not self._pauses:
             self.leave(mqtt.IDLE, "keep alive passed without a packet")
@@ -211,6 +217,9 @@ class Connection(asyncio.Protocol):
             self._unacked += 1
             if self.v5 and self._unacked > self.settings.receive_maximum:
                 raise InvalidData("more unacknowledged packets than Receive Maximum allows", "receive_maximum")
+            self._waiting += 1
+            if self._waiting >= self.settings.receive_maximum and not self.v5:
+                self.hold(SHARE)  # 3.1.1 knows no Receive Maximum: TCP says it
         if channel is None:
             self._aside(topic, payload, about.get(CORRELATION), mqtt.REPLIES[qos], number)
             return
@@ -253,6 +262,10 @@ class Connection(asyncio.Protocol):
             if session.expiry_s:
                 self.door.hub.touch(session)
             target = session.outlet if isinstance(session.outlet, Connection) else None
+        if reply != mqtt.PUBCOMP:
+            self._waiting -= 1
+            if self._pauses & SHARE and self._waiting <= self.settings.receive_maximum // 2:
+                self.door.loop.call_soon(self.release, SHARE)
         if reply != mqtt.PUBREC or code:
             self._unacked = max(0, self._unacked - 1)
         return target, mqtt.acknowledge(reply, number, code if self.v5 else 0, why if self._explain else "")
@@ -333,6 +346,9 @@ class Connection(asyncio.Protocol):
             shared, qos = one.startswith("$share/"), min(options & 3, 1)
             if shared or not permitted(one, self.settings.subscribe, self.device):
                 codes.append((mqtt.NO_SHARED if shared else mqtt.NOT_AUTHORIZED) if self.v5 else 0x80)
+                continue
+            if not hub.has_room(self.session, one):
+                codes.append(mqtt.QUOTA if self.v5 else 0x80)
                 continue
             codes.append(qos)
             new = hub.subscribe(self.session, one, options & ~3 | qos)

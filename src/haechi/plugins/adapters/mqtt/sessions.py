@@ -4,14 +4,14 @@ import sqlite3
 from pathlib import Path
 
 from haechi.core.errors import Unavailable
-from haechi.core.mqtt.hub import Hub
+from haechi.core.mqtt.hub import Hub, HubLimits
 
 
 class KeptHub(Hub):
     """A `Hub` over the file `mqtt.db` in its folder."""
 
-    def __init__(self, folder: str, queue_max: int, retained_max: int, now: int) -> None:
-        super().__init__(queue_max, retained_max)
+    def __init__(self, folder: str, limits: HubLimits, now: int) -> None:
+        super().__init__(limits)
         Path(folder).mkdir(parents=True, exist_ok=True)
         try:
             self._file = sqlite3.connect(Path(folder) / "mqtt.db", isolation_level=None)

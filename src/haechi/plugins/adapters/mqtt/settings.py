@@ -9,9 +9,11 @@ import msgspec
 
 from haechi.core.errors import InvalidSettings
 from haechi.core.mqtt.commands import CommandSettings
+from haechi.core.mqtt.hub import HubLimits
 from haechi.core.mqtt.topics import Template, is_filter
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Bytes = Annotated[int, msgspec.Meta(ge=1_000_000, le=100_000_000_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,21 @@ class MqttSettings:
     packet_bytes_max: Annotated[int, msgspec.Meta(ge=128, le=1_048_576)] = 262_144
     receive_maximum: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 1_000
     connections_max: Count = 10_000
+    sessions_max: Count = 20_000
     queue_max: Count = 1_000
+    queue_bytes_max: Bytes = 64_000_000
     retained_max: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 100_000
+    retained_bytes_max: Bytes = 64_000_000
+    not_reading_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 30.0
     session_expiry_s_max: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFE)] = 604_800
     unavailable_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 5.0
     commands: CommandSettings | None = None
+
+
+def hub_limits(settings: MqttSettings) -> HubLimits:
+    """What the link's sessions and retained messages may take."""
+    names = (one.name for one in fields(HubLimits))
+    return HubLimits(**{name: getattr(settings, name) for name in names})
 
 
 def read(given: Mapping[str, Any]) -> MqttSettings:
