@@ -49,6 +49,7 @@ class Promise:
     asked: list[Asked] = field(default_factory=list)
     written: list[int] = field(default_factory=list)  # what the PLC was told, in order
     shown: frozenset[tuple[str, float]] = frozenset()  # entity and value the PLC ever showed; instants are ours
+    counter: str = ""  # the entity whose value is another one at each poll
 
 
 @dataclass(slots=True)
@@ -87,8 +88,8 @@ def _history(promise: Promise, rows: Sequence[Row]) -> Iterable[str]:
     for row in rows:
         if row.entity in ours and (row.entity, row.value) not in promise.shown:
             yield f"history: the PLC never showed {row}"
-    counted = Counter((row.entity, row.observed_at) for row in rows if row.entity in ours)
-    yield from (f"history: {one} is there {count} times" for one, count in counted.items() if count > 1)
+    polls = Counter(row.value for row in rows if row.entity == promise.counter)
+    yield from (f"history: poll {one} is there {count} times" for one, count in polls.items() if count > 1)
 
 
 def _once(what: str, rows: Sequence[object], acknowledged: Iterable[object], sent: Iterable[object]) -> Iterable[str]:

@@ -161,7 +161,7 @@ class Saboteur(threading.Thread):
                     os.kill(pid, number)
                     self._note("hang" if number == signal.SIGSTOP else "kill", f"{number.name} {role} {pid}")
                     return pid
-            time.sleep(0.02)
+            time.sleep(0.1)
         self._note("", f"no {role} to send {number.name} to")
         return 0
 

@@ -27,6 +27,7 @@ from haechi.app.supervisor import free_port
 from haechi.testing.platform import Platform
 
 SETTLE_S = 60.0
+LOOK_S = 0.3  # between two looks: looking costs the platform time
 WHOLE = ("whole", "malformed")
 _SENDERS = {"mqtt": MqttSender, "push": PushSender, "hj212": HjSender}
 
@@ -117,7 +118,9 @@ def _run(scene: Scene, plan: Plan, lie: bool) -> Outcome:
     _silence(scene, promise, dispatcher)
     failures = [*(one.error for one in senders), saboteur.error]
     errors = [f"the harness itself failed: {one!r}" for one in failures if one]
-    platform.wait_for(lambda: settled(platform), SETTLE_S, f"does not settle\n{describe(plan)}\n{saboteur.journal}")
+    platform.wait_for(
+        lambda: settled(platform, LOOK_S), SETTLE_S, f"does not settle\n{describe(plan)}\n{saboteur.journal}"
+    )
     found = look(platform, incident, (FIRST, *DOORS, PLC, COUNTER))
     deaf.end.set()
     return Outcome(plan, errors + problems(promise, found), promise, found, saboteur.journal, saboteur.done, deaf.made)
@@ -129,6 +132,7 @@ def _silence(scene: Scene, promise: Promise, dispatcher: Dispatcher) -> None:
     platform.wait_for(lambda: scene.plc.count > before + 2, SETTLE_S, "the PLC is not polled any more")
     platform.wait_for(lambda: _commands_over(platform), SETTLE_S, "a command does not end")
     scene.plc.switch_off()
+    promise.counter = entity_of(COUNTER)
     promise.asked, promise.written = dispatcher.asked, scene.plc.writes
     shown = {(entity_of(PLC), float(one)) for one in scene.plc.shown}
     promise.shown = frozenset(shown | {(entity_of(COUNTER), float(one)) for one in range(1, scene.plc.count + 1)})
@@ -136,7 +140,9 @@ def _silence(scene: Scene, promise: Promise, dispatcher: Dispatcher) -> None:
 
 def _commands_over(platform: Platform) -> bool:
     with contextlib.suppress(OSError, HTTPException):
-        return not any(one["open"] for one in platform.request("GET", "/api/commands")["commands"])
+        if not any(one["open"] for one in platform.request("GET", "/api/commands")["commands"]):
+            return True
+    time.sleep(LOOK_S)
     return False
 
 

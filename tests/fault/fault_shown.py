@@ -18,10 +18,11 @@ ROLES = frozenset({"gateway", "pipeline", "api", "nats-server"})
 QUIET_S = 2.5  # longer than any counter of the doors waits before it is written
 
 
-def settled(platform: Platform) -> bool:
-    """Every role serves, every projection is at the end of the log, and nothing more comes."""
+def settled(platform: Platform, look_s: float) -> bool:
+    """Every role serves, every projection is at the end of the log, and nothing more comes. Looks slowly."""
     first = _end_of_log(platform)
     if first is None:
+        time.sleep(look_s)
         return False
     time.sleep(QUIET_S)
     return _end_of_log(platform) == first
