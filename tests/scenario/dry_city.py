@@ -49,19 +49,24 @@ class Ear:
 class DryCity:
     """Steps the water of Gimpo and evaluates its rules on what its gateways would have sent."""
 
+    link = "water-mqtt"
+
     def __init__(self, start: str, seed: int) -> None:
         self.city = gimpo()
         self.raised: list[tuple[int, str, str, Level]] = []  # when, rule, entity, level
         self.now_us = parse_instant(start)
         self._start_us = self.now_us
-        devices = {one.device for one in self.city.devices if one.link == "water-mqtt"}
+        devices = {one.device for one in self.city.devices if one.link == self.link}
         self._ears = {device: Ear(device) for device in sorted(devices)}
-        self.part = WaterPart(GIMPO, self._ears, Pace(self.now_us, 60.0, seed))  # type: ignore[arg-type]
+        self.part = self._made(Pace(self.now_us, 60.0, seed))
         self._bodies = {str(one["id"]): one for one in self.city.facilities}
         self._evaluator = Evaluator(rules(self.city), self._describe, self._sink)
         self._seq = 0
         self._evaluator.listen_from(self.now_us)
         self._feed(self._static())
+
+    def _made(self, pace: Pace) -> Any:
+        return WaterPart(GIMPO, self._ears, pace)  # type: ignore[arg-type]
 
     def _describe(self, entity: str) -> Described | None:
         body = self._bodies.get(entity)
@@ -101,24 +106,29 @@ class DryCity:
             heard, ear.heard = ear.heard, []
             for channel, body in heard:
                 if channel != "meters":
-                    yield from self._observations(device, body)
+                    yield from self._samples(device, body)
 
-    def _observations(self, device: str, body: Mapping[str, Any]) -> Iterable[Observation]:
+    def _samples(self, device: str, body: Mapping[str, Any]) -> Iterable[Observation]:
         at = parse_instant(str(body["ts"]))
         for sample in body["samples"]:
-            entity = self.city.entity_of("water-mqtt", device, str(sample["id"]))
-            assert entity is not None
-            for field, value in sample.items():
-                if field == "id":
-                    continue
-                mapped = self.city.field_maps("water-mqtt", type_of(entity))[field]
-                known = self.city.attribute(type_of(entity), mapped.attribute)
-                assert known is not None
-                if isinstance(value, bool):
-                    yield Observation(entity, mapped.attribute, at, self.now_us, None, json.dumps(value))
-                else:
-                    stored = convert(float(value), mapped.unit or "C62", known.unit or "C62")
-                    yield Observation(entity, mapped.attribute, at, self.now_us, stored, None, known.unit)
+            values = {field: value for field, value in sample.items() if field != "id"}
+            yield from self._observations(self.link, (device, str(sample["id"])), values, at)
+
+    def _observations(
+        self, link: str, whose: tuple[str, str], values: Mapping[str, Any], at: int
+    ) -> Iterable[Observation]:
+        """`whose`: device and channel."""
+        entity = self.city.entity_of(link, *whose)
+        assert entity is not None, whose
+        for field, value in values.items():
+            mapped = self.city.field_maps(link, type_of(entity))[field]
+            known = self.city.attribute(type_of(entity), mapped.attribute)
+            assert known is not None
+            if isinstance(value, bool):
+                yield Observation(entity, mapped.attribute, at, self.now_us, None, json.dumps(value))
+            else:
+                stored = convert(float(value), mapped.unit or "C62", known.unit or mapped.unit or "C62")
+                yield Observation(entity, mapped.attribute, at, self.now_us, stored, None, known.unit)
 
     def alarms(self, since_us: int = 0) -> Sequence[str]:
         """What was raised since, in order: `rule entity level` with the entity's last part."""

@@ -58,8 +58,10 @@ _TABLE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("MWH", "MWh", "3600000000"),
     ),
     "power": (("WTT", "W", "1"), ("KWT", "kW", "1000"), ("MAW", "MW", "1000000")),
+    "apparent_power": (("D46", "VA", "1"), ("KVA", "kVA", "1000"), ("MVA", "MVA", "1000000")),
+    "reactive_power": (("D44", "var", "1"), ("KVR", "kvar", "1000"), ("MAR", "Mvar", "1000000")),
     "voltage": (("VLT", "V", "1"), ("KVT", "kV", "1000")),
-    "current": (("AMP", "A", "1"),),
+    "current": (("AMP", "A", "1"), ("4K", "mA", "1/1000"), ("B22", "kA", "1000")),
     "frequency": (("HTZ", "Hz", "1"), ("RPS", "r/s", "1"), ("RPM", "r/min", "1/60")),
     "mass": (("KGM", "kg", "1"), ("GRM", "g", "1/1000"), ("TNE", "t", "1000")),
     "mass_flow": (
