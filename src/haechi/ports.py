@@ -246,8 +246,9 @@ class EntityStore(Protocol):
     def position(self) -> int:
         """Seq of the last log record applied."""
 
-    def apply(self, puts: Mapping[str, Mapping[str, Any] | None], position: int) -> None:
-        """Stores these documents by id (None deletes) and the position in one durable transaction."""
+    def apply(self, puts: Mapping[str, Mapping[str, Any] | None], position: int, changes: Sequence[bytes] = ()) -> None:
+        """Stores these documents by id (None deletes), the position, and what somebody wants told of them
+        (`EntityChanges`) in one durable transaction."""
 
     def load(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The stored documents, as JSON, of those ids that exist."""
@@ -257,6 +258,21 @@ class EntityStore(Protocol):
 
     def close(self) -> None:
         """Closes the file."""
+
+
+class EntityChanges(Protocol):
+    """Changes of entities in order of the log, kept until every subscription has seen them; an `EntityStore` of ours
+    is one too. Each is numbered, rising, and JSON: `{"entity": id, "before": document or null, "after": the same}`.
+    """
+
+    def changes(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Those numbered higher, in order, at most `limit`."""
+
+    def last_change(self) -> int:
+        """The highest number given so far, 0 at first."""
+
+    def forget_changes(self, up_to: int, keep: int) -> None:
+        """Drops those up to that number, and the oldest beyond `keep`. The writer only."""
 
 
 @dataclass(frozen=True, slots=True)

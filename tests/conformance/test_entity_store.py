@@ -339,6 +339,27 @@ def _inside(one: dict[str, Any]) -> bool:
     return all(1 <= c <= 2 for c in one["attrs"]["location"][0]["value"]["coordinates"])
 
 
+def test_changes_are_numbered_in_order_kept_over_a_restart_and_forgotten_when_seen(case: SqliteCase) -> None:
+    store = case.writer()
+    store.apply({}, 1, [b"a", b"b"])
+    store.apply({}, 2, [b"c"])
+    reader = case.reader()
+    assert reader.changes(0, 2) == [(1, b"a"), (2, b"b")]
+    assert reader.changes(2, 10) == [(3, b"c")]
+    store.forget_changes(2, keep=100)
+    assert reader.changes(0, 10) == [(3, b"c")]
+    store.forget_changes(3, keep=100)
+    assert (reader.changes(0, 10), reader.last_change()) == ([], 3)
+    store.close()
+    store = case.writer()
+    store.apply({}, 3, [b"d", b"e", b"f"])
+    assert reader.changes(3, 10) == [(4, b"d"), (5, b"e"), (6, b"f")], "a number is never given twice"
+    store.forget_changes(0, keep=1)
+    assert reader.changes(0, 10) == [(6, b"f")], "more than may be kept is not"
+    reader.close()
+    store.close()
+
+
 _VICTIM = """
 import sys
 from pathlib import Path

@@ -13,6 +13,7 @@ from haechi.core.errors import InvalidData, Unavailable
 from haechi.core.frame import EntityCommand, Frame
 from haechi.core.observation import Observation, to_batch
 from haechi.ports import EntityPage, EntityQuery, Record
+from haechi.services.context.outbox import Outbox
 from haechi.services.context.projection import ContextProjection
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -26,14 +27,16 @@ class Shelf:
         self.bodies: dict[str, bytes] = {}
         self.seq = 0
         self.full = False
+        self.told: list[dict[str, Any]] = []
 
     def position(self) -> int:
         return self.seq
 
-    def apply(self, puts: Any, position: int) -> None:
+    def apply(self, puts: Any, position: int, changes: Any = ()) -> None:
         if self.full:
             raise Unavailable("the disk is full; make room")
         self.seq = position
+        self.told += map(orjson.loads, changes)
         self.bodies.update({id: orjson.dumps(body) for id, body in puts.items() if body is not None})
         for id in [id for id, body in puts.items() if body is None]:
             self.bodies.pop(id, None)
@@ -320,3 +323,22 @@ def test_however_the_rows_are_cut_into_batches_the_outcome_is_that_of_one_by_one
         for name, one in shelf[id]["attrs"].items()
     }
     assert found == expected
+
+
+def test_what_subscriptions_ask_for_is_told_as_it_was_and_as_it_is_and_nothing_else(shelf: Shelf) -> None:
+    outbox = Outbox(shelf)  # type: ignore[arg-type]  # it forgets nothing here
+    context = ContextProjection(shelf, outbox)
+    body = {"id": PUMP, "type": ["Pump"], "attrs": {"speed": [{"type": "Property", "value": 1}]}}
+    commands = [EntityCommand("1", "upsert", PUMP, orjson.dumps(body), at=5)]
+    context.apply([Record(1, "entity", frames.encode(Frame(commands=tuple(commands))), 5)], NOW)
+    assert shelf.told == []
+    outbox.interest = lambda id, types: "Pump" in types
+    seen = to_batch([Observation(PUMP, "speed", 7, 7, 2.0), Observation("urn:ngsi-ld:Valve:1", "angle", 7, 7, 2.0)])
+    context.apply([Record(2, "obs", frames.encode(Frame(observations=seen)), 8)], NOW)
+    delete = EntityCommand("2", "delete", PUMP)
+    context.apply([Record(3, "entity", frames.encode(Frame(commands=(delete,))), 9)], NOW)
+    values = [
+        [one and one["attrs"]["speed"][0]["value"] for one in (told["before"], told["after"])] for told in shelf.told
+    ]
+    assert [told["entity"] for told in shelf.told] == [PUMP, PUMP]
+    assert values == [[1, 2.0], [2.0, None]]

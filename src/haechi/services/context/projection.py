@@ -22,6 +22,7 @@ from haechi.core.urn import type_of
 from haechi.ports import EntityStore, Notice, Record
 from haechi.services.context import changes
 from haechi.services.context.newest import newest
+from haechi.services.context.outbox import Outbox
 
 _log = structlog.get_logger(__name__)
 
@@ -33,8 +34,10 @@ class ContextProjection:
     subjects = frozenset({"obs", "entity"})
     after: tuple[str, ...] = ()
 
-    def __init__(self, store: EntityStore) -> None:
+    def __init__(self, store: EntityStore, outbox: Outbox | None = None) -> None:
         self._store = store
+        self._outbox = outbox
+        self._before: dict[str, bytes] = {}  # the documents as they were before the batch at hand
         self._entities: dict[str, Entity | None] = {}  # those of the batch at hand; None: there is no such entity
         self._touched: set[str] = set()
         self._nameless = 0
@@ -49,13 +52,18 @@ class ContextProjection:
         with _uncollected():
             try:
                 notices = self._run(records)
-                self._store.apply({id: self._entities[id] for id in self._touched}, records[-1].seq)
+                puts = {id: self._entities[id] for id in self._touched}
+                told = self._outbox.of(puts, self._before) if self._outbox else ()
+                self._store.apply(puts, records[-1].seq, told)
             finally:
                 self._entities.clear()
+                self._before.clear()
                 self._touched.clear()
         return notices
 
     def tick(self, now: datetime) -> Sequence[Notice]:
+        if self._outbox:
+            self._outbox.trim()
         return ()
 
     def close(self) -> None:
@@ -141,6 +149,7 @@ class ContextProjection:
         """All those entities into the batch at hand."""
         wanted = [id for id in ids if id not in self._entities]
         found = self._store.load(wanted)
+        self._before.update(found)
         for id in wanted:
             self._entities[id] = orjson.loads(found[id]) if id in found else None
 

@@ -17,7 +17,7 @@ from haechi.core import entity as stored
 from haechi.core import geo
 from haechi.core.errors import Unavailable
 from haechi.plugins.stores.sqlite import entity_query, grid
-from haechi.plugins.stores.sqlite.records import connect
+from haechi.plugins.stores.sqlite.records import answering, connect
 from haechi.ports import EntityPage, EntityQuery, EntityShape
 
 _SCHEMA = """
@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS shape (id INTEGER PRIMARY KEY, body TEXT NOT NULL UNI
 CREATE TABLE IF NOT EXISTS entity (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, shape INTEGER NOT NULL,
     west REAL, south REAL, east REAL, north REAL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS change (number INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS entity_shape ON entity (shape);
 CREATE TABLE IF NOT EXISTS member (kind INTEGER, entity INTEGER, PRIMARY KEY (kind, entity)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS place (
@@ -86,7 +87,7 @@ class SqliteEntities:
 
     # --- writing ---
 
-    def apply(self, puts: Mapping[str, Mapping[str, Any] | None], position: int) -> None:
+    def apply(self, puts: Mapping[str, Mapping[str, Any] | None], position: int, changes: Sequence[bytes] = ()) -> None:
         """One transaction. An instance opened read-only must not call it."""
         assert self._writer is not None, "this instance was opened read-only"
         with self._lock:
@@ -95,6 +96,7 @@ class SqliteEntities:
                 with self._writer as db:
                     self._remember(db, [id for id in puts if id not in self._keys])
                     self._put(db, puts)
+                    db.executemany("INSERT INTO change (body) VALUES (?)", [(one,) for one in changes])
                     db.execute("INSERT OR REPLACE INTO position VALUES (1, ?)", (position,))
             except sqlite3.Error as error:
                 self._forget()
@@ -217,6 +219,22 @@ class SqliteEntities:
         sql = f"SELECT body, many FROM ({counts}) JOIN shape ON id = shape"
         rows = self._reader().execute(sql).fetchall()
         return [EntityShape(tuple(types), dict(attributes), many) for (types, attributes), many in _decoded(rows)]
+
+    # --- changes, for subscriptions ---
+
+    def changes(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        sql = "SELECT number, body FROM change WHERE number > ? ORDER BY number LIMIT ?"
+        return self._reader().execute(sql, (after, limit)).fetchall()
+
+    def last_change(self) -> int:
+        row = self._reader().execute("SELECT seq FROM sqlite_sequence WHERE name = 'change'").fetchone()
+        return int(row[0]) if row else 0
+
+    def forget_changes(self, up_to: int, keep: int) -> None:
+        assert self._writer is not None, "this instance was opened read-only"
+        with self._lock, answering(), self._writer as db:
+            newest = db.execute("SELECT coalesce(max(number), 0) FROM change").fetchone()[0]
+            db.execute("DELETE FROM change WHERE number <= ?", (max(up_to, newest - keep),))
 
     def close(self) -> None:
         with self._lock:

@@ -1,0 +1,56 @@
+"""Which changes of entities are kept for subscriptions, and for how long. Used by the context projection."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import orjson
+
+from haechi.core.entity import Entity
+from haechi.ports import EntityChanges
+
+KEPT = 1_000_000  # changes kept at most for a notifier that stands still
+
+Interest = Callable[[str, Sequence[str]], bool]  # id and types of an entity
+
+
+def nobody(id: str, types: Sequence[str]) -> bool:
+    """No subscription asks for anything."""
+    return False
+
+
+class Outbox:
+    """A change is written in the transaction that makes it, so that a kill neither loses nor repeats it.
+
+    `interest` is replaced when subscriptions come and go; `seen` is how far the notifier needs nothing any more. Both
+    may be set from another thread.
+    """
+
+    def __init__(self, store: EntityChanges) -> None:
+        self._store = store
+        self.interest: Interest = nobody
+        self.seen = 0
+        self._trimmed = 0
+
+    def of(self, puts: Mapping[str, Entity | None], before: Mapping[str, bytes]) -> Sequence[bytes]:
+        """What is to be told of these entities as they are now, in order."""
+        interest = self.interest
+        if interest is nobody:
+            return ()
+        return [
+            _change(id, after, before.get(id)) for id, after in puts.items() if self._asked(interest, id, after, before)
+        ]
+
+    def trim(self) -> None:
+        """Drops what the notifier has seen."""
+        if self.seen > self._trimmed:
+            self._trimmed = self.seen
+            self._store.forget_changes(self.seen, KEPT)
+
+    @staticmethod
+    def _asked(interest: Interest, id: str, after: Entity | None, before: Mapping[str, bytes]) -> bool:
+        if after is not None:
+            return interest(id, after["type"])
+        return id in before and interest(id, orjson.loads(before[id])["type"])
+
+
+def _change(id: str, after: Entity | None, before: bytes | None) -> bytes:
+    return b'{"entity":%s,"before":%s,"after":%s}' % (orjson.dumps(id), before or b"null", orjson.dumps(after))
