@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from haechi import registry
-from haechi.app.city import link_settings, plans
+from haechi.app.city import hastened, link_settings, plans
 from haechi.app.clock import clock_of
 from haechi.app.parts import device_registry, load_city
 from haechi.app.settings import RunSettings
@@ -37,7 +37,8 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         context = AdapterContext(link.id, intake, registry_, bus, clock_of(settings.drill), str(folder))
         make = registry.create("adapter", link.adapter)
-        adapters[link.id] = make(link_settings(link, settings.overrides), context)
+        speed = settings.drill.speed if settings.drill else 1.0
+        adapters[link.id] = make(hastened(link.adapter, link_settings(link, settings.overrides), speed), context)
     try:
         await _start_all(adapters)
         ready.set()
