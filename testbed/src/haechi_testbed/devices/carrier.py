@@ -72,7 +72,12 @@ async def hang_up(gateways: Iterable[Gateway], wait_s: float) -> int:
     return sum(await asyncio.gather(*(asyncio.to_thread(one.stop, wait_s) for one in gateways)))
 
 
-def entities(devices: Path, link: str) -> dict[str, str]:
-    """Which entity each channel of the devices on a link belongs to, from the city's devices.csv."""
+def rows(devices: Path, link: str) -> list[dict[str, str]]:
+    """The lines of a city's devices.csv for a link: device, channel, link, entity."""
     with devices.open(encoding="utf-8", newline="") as lines:
-        return {row["channel"]: row["entity"] for row in csv.DictReader(lines) if row["link"] == link}
+        return [row for row in csv.DictReader(lines) if row["link"] == link]
+
+
+def entities(devices: Path, link: str) -> dict[str, str]:
+    """Which entity each channel belongs to, on a link whose channels are names of their own."""
+    return {row["channel"]: row["entity"] for row in rows(devices, link)}

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from haechi_testbed.clock import SECOND
-from haechi_testbed.devices.carrier import Carrier, account, connect, entities, hang_up
+from haechi_testbed.devices.carrier import Carrier, account, connect, entities, hang_up, rows
 from haechi_testbed.devices.instrument import Instrument, Make
 from haechi_testbed.devices.modbus.bank import Bank, Unit
 from haechi_testbed.devices.mqtt import Gateway
@@ -200,8 +200,8 @@ class PowerPart:
 def _named(devices: Path, config: PowerConfig) -> dict[str, str]:
     """The entity of everything by its id in the twin, of every meter, and of the devices themselves."""
     found = dict(entities(devices, METER_LINK))
-    rows = list(entities(devices, LINK).values())
-    found |= {one.rpartition(":")[2]: one for one in rows}
-    city = rows[0].split(":")[3]
+    measured = [row["entity"] for row in rows(devices, LINK)]
+    found |= {one.rpartition(":")[2]: one for one in measured}
+    city = measured[0].split(":")[3]
     names = [*config.settings["unit"], *{one.concentrator for one in config.loads if one.concentrator}]
     return found | {name: f"urn:ngsi-ld:Device:{city}:{name}" for name in names}

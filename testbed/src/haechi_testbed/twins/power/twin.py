@@ -23,7 +23,7 @@ SLICE_S = 10.0
 TAP_S = 30.0  # how long the voltage must be off before the changer moves a step
 DEAD_KV = 0.2  # and by how much: a little more than half a step of 1.25 %
 FOREIGN_W = 8.5e6  # what a feeder takes over at an overload of severity 1
-WEAK_PU = 0.35  # resistance of a burnt terminal at severity 1, over the transformer's rating
+WEAK_PU = 0.5  # resistance of a burnt terminal at severity 1, over the transformer's rating
 
 
 class PowerTwin:
