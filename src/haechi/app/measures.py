@@ -48,6 +48,7 @@ class Measures:
             "roles": {role: {**one["process"], "silent_s": gauges.heard.silent_s(role)} for role, one in said.items()},
             "links": said.get("gateway", {}).get("links", {}),
             "intake": said.get("gateway", {}).get("intake", {}),
+            "projections": said.get("pipeline", {}).get("projections", {}),
             "log": {"last_seq": log.last_seq, "messages": log.messages, "bytes": log.bytes},
             "disk_free_bytes": gauges.disk_free(),
             "history": {
@@ -68,6 +69,7 @@ class Measures:
             *_of_account(account),
             *_of_roles(vitals),
             *_of_links(vitals),
+            *_of_projections(vitals),
             *_of_stores(vitals, gauges.committed_at()),
             _each("haechi_alarms_active", "Alarms that ask for a person.", "level", {k: counts[k] for k in LEVELS}),
             _one("haechi_alarms_unacknowledged", "Of these, not acknowledged yet.", counts["unacknowledged"]),
@@ -136,6 +138,22 @@ def _of_links(vitals: Document) -> list[Metric]:
     return [
         Metric("haechi_link", "gauge", "What the link's adapter counts itself, see its README.", figures),
         _each("haechi_intake", "The queue in front of the log: waiting messages, free room 0-1.", "figure", intake),
+    ]
+
+
+def _of_projections(vitals: Document) -> list[Metric]:
+    work: Mapping[str, Mapping[str, float]] = vitals["projections"]
+
+    def of(name: str, text: str, key: str) -> Metric:
+        return _each(name, text, "projection", {one: figures[key] for one, figures in work.items()}, "counter")
+
+    return [
+        of("haechi_projection_busy_seconds_total", "Time the projection was at work.", "busy_s"),
+        of(
+            "haechi_projection_cpu_seconds_total",
+            "Of it on a processor; the rest waited, mostly for the disk.",
+            "cpu_s",
+        ),
     ]
 
 

@@ -5,7 +5,9 @@ import asyncio
 import hashlib
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -28,6 +30,7 @@ from haechi.app.parts import (
 from haechi.app.settings import RunSettings
 from haechi.app.unreadable import Unreadable
 from haechi.app.vitals import Heard, report
+from haechi.app.work import Timed
 from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.times import to_us
@@ -55,7 +58,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     client = await connect(settings.log, "pipeline")
     log, bus, clock = NatsLog(client, settings.log_limits), NatsBus(client), clock_of(settings.drill)
     await log.open()
-    projections = _projections(settings, city)
+    projections = [Timed(one) for one in _projections(settings, city)]
     await log.continue_after(max(one.position() for one in projections))
     stop = await to_log(bus, log)
     unreadable = Unreadable(settings.folder)
@@ -65,7 +68,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(runner.run())
-            group.create_task(report("pipeline", bus))
+            group.create_task(report("pipeline", bus, lambda: _work(projections)))
             group.create_task(_keep_log(log, runner))
             await _provision(city, settings, log, clock)
             group.create_task(health.keep())
@@ -76,6 +79,10 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
         for one in projections:
             one.close()
         await close(client)
+
+
+def _work(projections: Sequence[Timed]) -> Mapping[str, Any]:
+    return {"projections": {one.name: one.figures() for one in projections}}
 
 
 def _projections(settings: RunSettings, city: City) -> list[Projection]:

@@ -2,26 +2,27 @@
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
 
+from haechi.app.processes import rss_bytes, run_and_wait_s
 from haechi.core.errors import Unavailable
 from haechi.ports import Bus
 
 EACH_S = 1.0
-_STATM = Path("/proc/self/statm")
 
 
 def own() -> dict[str, float]:
-    """Resident memory in bytes (left out where there is no /proc) and processor time in seconds of this process."""
+    """Processor time of this process in seconds; where there is a /proc also its resident memory in bytes, and how
+    long its main thread ran and was ready to while others had the processor."""
     found = {"cpu_s": time.process_time()}
-    if _STATM.exists():
-        found["rss_bytes"] = float(int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    if (bytes_ := rss_bytes()) is not None:
+        found["rss_bytes"] = bytes_
+    if (both := run_and_wait_s()) is not None:
+        found["run_s"], found["wait_s"] = both
     return found
 
 
@@ -31,12 +32,16 @@ def nothing_more() -> Mapping[str, Any]:
 
 
 async def report(role: str, bus: Bus, more: Callable[[], Mapping[str, Any]] = nothing_more) -> None:
-    """Tells for ever. What is missed is not missed: the next comes in a second."""
+    """Tells for ever. What is missed is not missed: the next comes in a second. `late_s`: how much later than that
+    its turn came; whoever asks this process for something waits as long."""
+    late_s = 0.0
     while True:
-        said = orjson.dumps({"process": own(), **more()})
+        said = orjson.dumps({"process": {**own(), "late_s": late_s}, **more()})
         with contextlib.suppress(Unavailable):
             await bus.publish(f"health.{role}", said)
+        slept = time.monotonic()
         await asyncio.sleep(EACH_S)
+        late_s = max(0.0, time.monotonic() - slept - EACH_S)
 
 
 class Heard:

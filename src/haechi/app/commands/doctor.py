@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from haechi.app import settings as run_settings
+from haechi.app.bottleneck import verdicts
 from haechi.app.commands.account import behind
+from haechi.app.look import look
 from haechi.app.parts import account_store, load_city
 from haechi.app.settings import RunSettings
 from haechi.app.supervisor import ROLES, running_supervisor
@@ -39,7 +41,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     except HaechiError as error:
         findings.append(Finding(False, "no city has run here", str(error)))
     else:
-        findings += [_try(look, settings) for look in (_city, _running, _roles, _log, _balance, _quarantine)]
+        findings += [_try(one, settings) for one in (_city, _running, _roles, _log, _balance, _quarantine)]
+        findings += _bottlenecks(settings)
     for one in findings:
         print(f"{'ok   ' if one.well else 'WRONG'} {one.what}" + ("" if one.well else f"\n      {one.move}"))
     return 0 if all(one.well for one in findings) else 1
@@ -91,6 +94,17 @@ def _log(settings: RunSettings) -> Finding:
     count = asyncio.run(behind(settings, account_store(settings.folder)))
     move = "the pipeline is the bottleneck: look at its processor time, at the disk, and for `projection_waits`"
     return Finding(count < FAR_BEHIND, f"{count} messages on the log wait for the pipeline", move)
+
+
+def _bottlenecks(settings: RunSettings) -> list[Finding]:
+    """Who holds the others up, measured for some seconds; nothing when the platform does not run."""
+    supervisor = running_supervisor(settings.folder)
+    if supervisor is None:
+        return []
+    found = verdicts(asyncio.run(look(settings, supervisor)))
+    return [
+        Finding(not one.part, f"bottleneck {one.part}: {one.what}" if one.part else one.what, one.move) for one in found
+    ]
 
 
 def _balance(settings: RunSettings) -> Finding:
