@@ -45,7 +45,7 @@ async def test_6_3_4_media_types_that_are_not_taken_and_a_missing_length(api: Ap
         yield b"{}"
 
     response = await api.http.post("entities", content=chunks(), headers={"Content-Type": "application/json"})
-    problem(response, 411, "LengthRequired")
+    assert (response.status_code, response.content) == (411, b"")
     response = await api.http.post("entities", content=b"{}", headers={"Content-Type": "application/merge-patch+json"})
     problem(response, 415, "UnsupportedMediaType")
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from haechi.core.errors import Busy, Conflict, HaechiError, InvalidData, NotFound, NotSupported, Refused, Unavailable
 
+LENGTH_REQUIRED = 411
 BASE = "https://uri.etsi.org/ngsi-ld/errors/"
 
 
@@ -57,7 +58,8 @@ def details(error: HaechiError) -> dict[str, str | int]:
 
 
 def error_response(error: HaechiError, headers: dict[str, str] | None = None) -> Response:
-    """The answer to a refused request. Clause 6.3.2: application/json, whatever was accepted. 429: Retry-After."""
-    if isinstance(error, Busy):
-        headers = {"Retry-After": str(error.retry_after_s), **(headers or {})}
-    return Response(orjson.dumps(details(error)), problem_of(error).status, headers, "application/json")
+    """The answer to a refused request, in application/json whatever was accepted; 411 has no body (clause 6.3.2)."""
+    status = problem_of(error).status
+    if status == LENGTH_REQUIRED:
+        return Response(status_code=status, headers=headers)
+    return Response(orjson.dumps(details(error)), status, headers, "application/json")

@@ -145,6 +145,8 @@ def _one_attribute(body: object, term: str, context: Context, fragments: bool) -
     if isinstance(body, dict) and set(body) == {term}:
         body = body[term]
     read = attributes.attributes_from({term: body}, context.expand, fragments)
+    if not read:
+        raise InvalidData(f"{term} is no attribute; change it with PATCH of the entity", "bad_request")
     name, instances = next(iter(read.items()))
     if not instances or len(instances) != 1:
         raise InvalidData(f"send one instance of {term}; to remove it use DELETE", "bad_request")

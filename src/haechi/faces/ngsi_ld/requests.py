@@ -1,6 +1,6 @@
 """Reads requests: media types, bodies, @context, parameters (clauses 6.3.3 to 6.3.11). Used by all resources."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,19 +97,22 @@ def check_tenant(request: Request) -> None:
         raise InvalidData(f"no tenant {tenant!r} here; leave NGSILD-Tenant out", "tenant")
 
 
-def answer_type(request: Request) -> str:
-    """application/json or application/ld+json, whichever the client prefers (clause 6.3.6)."""
+def answer_type(request: Request, offered: Sequence[str] = (JSON, LD)) -> str:
+    """The representation the client prefers; of several it likes as much the first offered (clause 6.3.4)."""
     header = request.headers.get("accept", "*/*") or "*/*"
-    ranked: list[tuple[float, int, str]] = []
-    for place, item in enumerate(header.split(",")):
-        media, _, rest = item.partition(";")
-        ranked.append((-_weight(rest), place, media.strip().lower()))
-    for weight, _, media in sorted(ranked):
-        if weight < 0 and media in {"*/*", "application/*", JSON}:
-            return JSON
-        if weight < 0 and media == LD:
-            return LD
-    raise InvalidData(f"{header!r} accepts neither {JSON} nor {LD}; accept one of them", "not_acceptable")
+    ranges = [item.partition(";") for item in header.lower().split(",")]
+    weights = {media.strip(): _weight(rest) for media, _, rest in ranges}
+    liked = {one: _liking(one, weights) for one in offered}
+    best = max(offered, key=lambda one: liked[one])  # the first of equals
+    if liked[best] <= 0:
+        raise InvalidData(f"{header!r} accepts none of {', '.join(offered)}; accept one of them", "not_acceptable")
+    return best
+
+
+def _liking(media: str, weights: Mapping[str, float]) -> float:
+    """The weight of the most specific range that covers it (RFC 9110, 12.5.1)."""
+    ranges = (media, media.partition("/")[0] + "/*", "*/*")
+    return next((weights[one] for one in ranges if one in weights), 0.0)
 
 
 def _weight(parameters: str) -> float:

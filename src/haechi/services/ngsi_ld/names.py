@@ -100,8 +100,9 @@ class Context:
 
     @property
     def body(self) -> str | list[str]:
-        """The value of `@context` in an application/ld+json answer."""
-        return [*self.urls, CORE_URL] if self.urls else CORE_URL
+        """The value of `@context` in an application/ld+json answer: what the client named, which implies the core
+        (clause 5.5.7)."""
+        return (self.urls[0] if len(self.urls) == 1 else list(self.urls)) if self.urls else CORE_URL
 
 
 def _protected(term: str) -> bool:
