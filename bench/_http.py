@@ -19,9 +19,13 @@ class Connection(asyncio.Protocol):
     def __init__(self, answered: Callable[["Connection", int, bytes], None]) -> None:
         self._answered = answered
         self._rest = b""
+        self.lost: Callable[[], None] = _ignore
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost()
 
     def ask(self, one: bytes) -> None:
         self.transport.write(one)
@@ -42,6 +46,10 @@ class Connection(asyncio.Protocol):
             return
         self._rest = b""
         self._answered(self, status, block[end + 4 :])
+
+
+def _ignore() -> None:
+    """Nobody waits for this connection."""
 
 
 async def ask(port: int, one: bytes) -> Callable[[], "asyncio.Future[tuple[int, bytes]]"]:
@@ -81,11 +89,16 @@ async def flood(port: int, shares: Sequence[Sequence[bytes]], expected: frozense
             connection.ask(following)
             return
         left -= 1
-        if not left:
+        if not left and not done.done():
             done.set_result(None)
+
+    def lost() -> None:
+        if not done.done():
+            done.set_exception(ConnectionError("the server closed a connection"))
 
     for share in shares:
         connection = Connection(answered)
+        connection.lost = lost
         await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", port)  # type: ignore[misc]
         sources[connection] = iter(share)
     started = time.perf_counter()
@@ -94,5 +107,6 @@ async def flood(port: int, shares: Sequence[Sequence[bytes]], expected: frozense
     await done
     span = time.perf_counter() - started
     for connection in sources:
+        connection.lost = _ignore
         connection.transport.close()
     return span

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from haechi.app.settings import RunSettings, load
 from haechi.app.supervisor import Supervisor, free_port
+from haechi.core.frame import decode
+from haechi.plugins.stores.nats.log import NatsLog, close, connect
 from haechi.plugins.stores.nats.server import Address
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -36,23 +39,30 @@ class Door:
     port: int
     pid: int
     secrets: dict[str, str]
+    data: Path
+
+    def rows(self) -> int:
+        """Observations that are on the log, read back from it; nothing of it may be in quarantine."""
+        return asyncio.run(_rows(self.data))
 
 
 @contextlib.contextmanager
-def door(city: Path, data: Path, durability: str = "disk") -> Iterator[Door]:
+def door(city: Path, data: Path, durability: str = "disk", settings: Mapping[str, Any] = {}) -> Iterator[Door]:
     """nats-server and the role `gateway`, supervised as `haechi run` does; the pipeline's consumers do not run."""
     known = issue(city, data)
     (link,) = (one.stem for one in (city / "links").glob("*.toml"))
     port = free_port()
     address = Address(free_port(), secrets.token_hex(16))
-    RunSettings(str(city), str(data), address, durability=durability, overrides={link: {"port": port}}).save()
+    RunSettings(
+        str(city), str(data), address, durability=durability, overrides={link: {**settings, "port": port}}
+    ).save()
     with (data / "door.log").open("w") as log:
         command = [sys.executable, "-m", "bench._running", str(data)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == b"up\n", f"the gateway did not start; see {data}/door.log"
-        yield Door(port, process.pid, {device: one[link] for device, one in known.items()})
+        yield Door(port, process.pid, {device: one[link] for device, one in known.items()}, data)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
@@ -66,6 +76,21 @@ def issue(city: Path, data: Path) -> dict[str, dict[str, str]]:
     command = [sys.executable, "-m", "haechi", "device", "issue", str(city), "--data", str(data), "--out", str(out)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return dict(json.loads(out.read_text()))
+
+
+async def _rows(data: Path) -> int:
+    client = await connect(load(data).log, "bench")
+    log, rows = NatsLog(client), 0
+    last = await log.last_seq()
+    async for records in log.read(0, frozenset({"obs"})):
+        for frame in (decode(one.payload) for one in records):
+            assert not frame.quarantined, frame.quarantined[0]
+            links = frame.observations.column("entity").to_pylist()
+            rows += sum(":Device:" not in one for one in links)  # what adapters say of connections is not counted
+        if records[-1].seq >= last:
+            break
+    await close(client)
+    return rows
 
 
 async def _supervise(data: Path) -> None:
