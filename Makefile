@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CITY ?= cities/gimpo
 DATA ?= data
+PEER := tests/peers/opcua/node_modules/.ready
 UI := src/haechi/faces/console/ui/index.html
 CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
@@ -14,7 +15,7 @@ run:
 	@$(MAKE) --silent --jobs=2 setup
 	@HAECHI_BIN=$(BIN) scripts/demo $(CITY) $(DATA)
 
-test: check
+test: check $(PEER)
 	cd console && npm run --silent check && npm test --silent
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
@@ -43,15 +44,20 @@ $(VENV)/.ready: pyproject.toml testbed/pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.ready
-	$(PIP) --no-build-isolation -e '.[dev]'
+	$(PIP) --no-build-isolation -e '.[dev,opcua]'
 	touch $@
 
 console/node_modules/.ready: console/package-lock.json
 	cd console && npm ci --no-audit --no-fund --silent
 	touch $@
 
+# An independent OPC UA server for the tests.
+$(PEER): tests/peers/opcua/package-lock.json
+	cd tests/peers/opcua && npm ci --omit=optional --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
 $(UI): console/node_modules/.ready $(CONSOLE_SOURCES)
 	cd console && npm run --silent build
 
 clean:
-	rm -rf $(VENV) console/node_modules src/haechi/faces/console/ui $(DATA) artefacts
+	rm -rf $(VENV) console/node_modules tests/peers/opcua/node_modules src/haechi/faces/console/ui $(DATA) artefacts

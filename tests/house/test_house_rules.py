@@ -88,5 +88,6 @@ def test_the_platform_never_imports_the_testbed_nor_the_testbed_the_platform() -
 
 def test_no_tracked_text_names_a_registry_host() -> None:
     hosts = re.compile(r'"resolved": *"https?:|--(extra-)?index-url|^(url|registry) *= *"?https?:', re.MULTILINE)
-    for path in [ROOT / "console/package-lock.json", ROOT / "constraints.txt", ROOT / "pyproject.toml"]:
+    locks = [ROOT / "console/package-lock.json", ROOT / "tests/peers/opcua/package-lock.json"]
+    for path in [*locks, ROOT / "constraints.txt", ROOT / "pyproject.toml"]:
         assert not hosts.search(path.read_text("utf-8")), name_of(path)
