@@ -12,6 +12,8 @@ from bench._probe import Probe, Seen
 from haechi.testing.platform import Platform
 
 CONNECTIONS, WINDOW = 100, 1_000
+PROBE, SPARE = CONNECTIONS, CONNECTIONS + 1  # two more concentrators: the probe's, and one for the caller
+CONCENTRATORS = CONNECTIONS + 2
 TICK_S = 0.01  # every connection sends its share so often
 CAUGHT_UP_S = 1.0  # so long after the last message every consumer must have applied it
 
@@ -34,30 +36,30 @@ class Held:
 
 
 class Field:
-    """The sensors of a city made by `_city.make(…, sensors, CONNECTIONS + 1)`; the last concentrator is the probe's."""
+    """The sensors of a city made by `_city.make(…, sensors, CONCENTRATORS)`."""
 
     def __init__(self, platform: Platform, sensors: int) -> None:
         self.platform, self.sensors, self.sent = platform, sensors, 0
         self._probes = 1
-        users = [_city.concentrator(number) for number in range(CONNECTIONS + 1)]
-        self._secrets = {user: platform.secret(user, "mqtt") for user in users}
+        users = [_city.concentrator(number) for number in range(CONCENTRATORS)]
+        self.secrets = {user: platform.secret(user, "mqtt") for user in users}
 
     def scripts(self, count: int, span_s: float) -> list[_mqtt.Script]:
         """`count` observations over all connections, observed over `span_s` from now on."""
         each, at_ms = count // CONNECTIONS, int(time.time() * 1000) - 1000
         made = []
         for number in range(CONNECTIONS):
-            channels = [_city.channel(one) for one in range(number, self.sensors, CONNECTIONS + 1)]
+            channels = [_city.channel(one) for one in range(number, self.sensors, CONCENTRATORS)]
             user = _city.concentrator(number)
             step_ms = 1000 * span_s / each
-            made.append(_mqtt.script(user, self._secrets[user], channels, each, at_ms, step_ms))
+            made.append(_mqtt.script(user, self.secrets[user], channels, each, at_ms, step_ms))
         return made
 
     def hold(self, rate: float, seconds: float) -> Held:
         """Offers that rate for that long."""
         scripts = self.scripts(int(rate * seconds), seconds)
-        user = _city.concentrator(CONNECTIONS)
-        probe = Probe(self.platform, user, self._secrets[user], CONNECTIONS, self._probes)
+        user = _city.concentrator(PROBE)
+        probe = Probe(self.platform, user, self.secrets[user], PROBE, self._probes)
         sent_rate, ended = uvloop.run(_send(self.platform.ports["mqtt"], scripts, rate, seconds, probe))
         caught_up(self.platform, 120)
         self.sent += sum(one.count for one in scripts) + len(probe.context.sent)

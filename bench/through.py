@@ -7,7 +7,7 @@ starts it. Context is asked at `GET /api/entities/{id}`, history at `GET /api/hi
 from collections.abc import Iterator
 
 from bench import _city, _running
-from bench._steady import CONNECTIONS, Field, Held, caught_up
+from bench._steady import CONCENTRATORS, Field, Held, caught_up
 from bench._table import Line, alone
 from haechi.testing.platform import Platform
 
@@ -19,7 +19,7 @@ BELOW = (0.8, 0.65, 0.5, 0.35, 0.2)
 
 def measure() -> Iterator[Line]:
     with _running.scratch() as folder:
-        city = _city.make(folder / "city", SENSORS, CONNECTIONS + 1)
+        city = _city.make(folder / "city", SENSORS, CONCENTRATORS)
         with Platform(city, folder / "data") as platform:
             field = Field(platform, SENSORS)
             field.hold(2_000, 3)  # the first commit of history, caches

@@ -99,6 +99,12 @@ class Platform:
             self._process.wait(30)
         self._printed.clear()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the supervisor, whose children the other processes are."""
+        assert self._process is not None
+        return self._process.pid
+
     def pids(self) -> dict[str, int]:
         """Process ids of the children by role, nats-server included."""
         assert self._process is not None
