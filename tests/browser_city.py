@@ -46,9 +46,9 @@ class Testbed:
         return self.platform.data / "testbed.json"
 
     def start(self) -> None:
-        doors = {name: f"127.0.0.1:{port}" for name, port in self.platform.ports.items()}
+        doors = [f"--door={link}=127.0.0.1:{port}" for link, port in self.platform.ports.items()]
         command = [*TESTBED, "run", str(GIMPO), "--credentials", str(self.platform.credentials)]
-        command += ["--mqtt", doors["water-mqtt"], "--hj212", doors["air-hj212"], "--runtime", str(self._runtime)]
+        command += [*doors, "--runtime", str(self._runtime)]
         with (self.platform.data / "testbed.log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         self.platform.wait_for(self._runtime.exists, 60, "the testbed did not start; see testbed.log")

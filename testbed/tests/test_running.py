@@ -13,7 +13,7 @@ from haechi_testbed.faults import Planned, read_truth
 
 CITY = Path(__file__).parents[2] / "cities" / "gimpo"
 START = parse_instant("2026-11-22T12:00:00+09:00")
-NOWHERE = dict.fromkeys(running.doors(CITY, {}), ("127.0.0.1", 9))
+NOWHERE = {link: ("127.0.0.1", 0 if "modbus" in link else 9) for link in running.doors(CITY, {})}  # Modbus: ours, any
 
 
 def _site(tmp_path: Path, credentials: dict[str, dict[str, str]] | None = None) -> running.Site:

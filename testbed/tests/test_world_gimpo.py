@@ -52,6 +52,9 @@ def test_the_city_has_what_a_control_centre_needs(generated: Path) -> None:
     assert counts["WaterPressureSensor"] == 60
     assert counts["WaterFlowMeter"] == 12
     assert (counts["Tank"], counts["Pump"], counts["Camera"]) == (2, 2, 80)
+    assert (counts["Feeder"], counts["PowerTransformer"], counts["LinearShuntCompensator"]) == (6, 2 + 132, 2)
+    assert 150 <= counts["ACLineSegment"] <= 300
+    assert 900 <= counts["ACMeasurement"] <= 1100
     assert (counts["AirQualityObserved"], counts["EmissionSource"], counts["WeatherObserved"]) == (8, 6, 3)
 
 

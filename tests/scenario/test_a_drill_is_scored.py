@@ -52,8 +52,8 @@ def _drill(folder: Path) -> tuple[dict[str, Any], str]:
             assert done.returncode == 0, done.stdout + done.stderr
             return done.stdout
 
-        doors = ["--mqtt", f"127.0.0.1:{platform.ports['water-mqtt']}"]
-        doors += ["--hj212", f"127.0.0.1:{platform.ports['air-hj212']}", "--haechi", platform.url]
+        doors = [f"--door={link}=127.0.0.1:{port}" for link, port in platform.ports.items()]
+        doors += ["--haechi", platform.url]
         keep = ["--truth", str(folder / "truth.ndjson"), "--runtime", str(folder / "runtime.json")]
         who = ["--credentials", str(platform.credentials)]
         said = testbed("scenario", str(folder / "drill.toml"), str(GIMPO), *who, *doors, *keep)

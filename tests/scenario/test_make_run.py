@@ -16,12 +16,16 @@ from haechi.app.supervisor import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+HEARD = ("air-hj212", "energy-mqtt", "power-modbus", "water-mqtt")  # links that must have been heard
 
 
 @pytest.mark.slow
 def test_the_demonstration_lives_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    http, mqtt, hj212 = (free_port() for _ in range(3))
-    doors = {"HAECHI_HTTP": http, "HAECHI_MQTT": mqtt, "HAECHI_HJ212": hj212}
+    http = free_port()
+    doors = {"HAECHI_HTTP": http, "HAECHI_MQTT": free_port(), "HAECHI_HJ212": free_port()}
+    for file in (ROOT / "cities/gimpo/links").glob("*.toml"):
+        if file.stem not in ("water-mqtt", "air-hj212"):
+            doors["HAECHI_" + file.stem.upper().replace("-", "_")] = free_port()
     environment = {**os.environ, **{name: f"127.0.0.1:{port}" for name, port in doors.items()}, "HAECHI_BIN": str(BIN)}
     data = tmp_path / "data"
     with (tmp_path / "demo.log").open("w") as log:
@@ -42,7 +46,7 @@ def test_the_demonstration_lives_and_leaves_nothing_behind(tmp_path: Path) -> No
     time.sleep(0.2)
     left = [pid for pid in children if Path(f"/proc/{pid}").exists()]
     assert not left
-    for port in (http, mqtt, hj212):
+    for port in doors.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
 
@@ -52,9 +56,9 @@ def _until_alive(http: int, data: Path) -> int:
     for _ in range(90):
         time.sleep(1)
         ran = subprocess.run([BIN / "haechi", "account", "--data", data], capture_output=True, text=True, check=False)
-        rows = [line.split() for line in ran.stdout.splitlines() if line.startswith(("air-hj212", "water-mqtt"))]
+        rows = [line.split() for line in ran.stdout.splitlines() if line.startswith(HEARD)]
         counts = [int(row[2].replace(",", "")) for row in rows]
-        if len(counts) == 2 and min(counts) >= 25:
+        if len(counts) == len(HEARD) and min(counts) >= 25:
             with urllib.request.urlopen(f"http://127.0.0.1:{http}/health") as answer:
                 assert json.loads(answer.read())["status"] == "ok"
             return sum(counts)

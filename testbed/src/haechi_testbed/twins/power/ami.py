@@ -28,7 +28,7 @@ class Meters:
         for one in twin.config.loads:
             if one.meter and one.concentrator in self._of:
                 self._of[one.concentrator].append(one.meter)
-        self._due = {name: start_us + (20 + STAGGER_S * index) * SECOND for index, name in enumerate(self._of)}
+        self._due = {name: start_us + (5 + STAGGER_S * index) * SECOND for index, name in enumerate(self._of)}
         self._dead: set[str] = set()
         self._faults: dict[str, str] = {}
         self._last: dict[str, dict[str, Any]] = {}
