@@ -77,7 +77,7 @@ def entity_store(settings: RunSettings, *, read_only: bool = False) -> SqliteEnt
 
 def history_settings(settings: RunSettings) -> HistorySettings:
     """What a run says of history."""
-    return HistorySettings(retention_days=settings.retention_days, synced=settings.durability == "disk")
+    return HistorySettings(retention_days=settings.retention_days)
 
 
 def history_store(settings: RunSettings) -> HistoryStore:

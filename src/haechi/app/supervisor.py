@@ -16,6 +16,7 @@ import structlog
 
 from haechi.app.settings import RunSettings
 from haechi.core.errors import InvalidSettings, Unavailable
+from haechi.plugins.stores.nats.made import sync_tree
 from haechi.plugins.stores.nats.server import NatsServer, ServerSettings, die_with_parent
 
 ROLES = ("pipeline", "api", "gateway")  # in the order they start; they stop the other way round
@@ -104,6 +105,7 @@ class Supervisor:
             for some in ([first], others):  # the pipeline makes the stores that the others open
                 keepers += [asyncio.create_task(role.keep()) for role in some]
                 await self._first(_all_ready(some), keepers, stop)
+            await asyncio.to_thread(sync_tree, self._settings.folder / "log")
             if not stop.is_set():
                 started()
             await self._first(stop.wait(), keepers, stop)

@@ -47,6 +47,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _make(folder: Path) -> None:
+    """The folder and those above it; each new name is durable in the one that holds it."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 class _Output(OutputFile):
     def __init__(self, location: str, plain: OutputFile) -> None:
         super().__init__(location)
@@ -63,9 +71,7 @@ class _Output(OutputFile):
 
     def create(self, overwrite: bool = False) -> OutputStream:
         path = Path(local_path(self.location))
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(path.parent.parent)
+        _make(path.parent)
         stream: Any = _Synced(path, "w" if overwrite else "x")
         return stream  # type: ignore[no-any-return] # a BufferedWriter does what the protocol asks
 
@@ -78,6 +84,4 @@ class SyncedFiles(PyArrowFileIO):
 
 
 class LazyFiles(PyArrowFileIO):
-    """The same without syncing, for `durability = "os"` and benchmarks; a type of its own so that settings can name
-    it.
-    """
+    """The same without syncing, for tests; a type of its own so that settings can name it."""

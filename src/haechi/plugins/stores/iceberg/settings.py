@@ -9,7 +9,7 @@ from haechi.core.errors import InvalidSettings
 
 @dataclass(frozen=True, slots=True)
 class HistorySettings:
-    """`retention_days` 0 keeps everything. `synced` False trusts the page cache (`durability = "os"`)."""
+    """`retention_days` 0 keeps everything. `synced` False trusts the page cache: for tests."""
 
     retention_days: int = 0
     snapshots_kept: int = 20  # states that time travel can go back to; each makes every commit a little slower

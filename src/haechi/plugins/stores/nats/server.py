@@ -77,7 +77,10 @@ class NatsServer:
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        config = self._write_config()
+        try:
+            config = self._write_config()
+        except OSError as error:  # full, or read-only: the supervisor tries again
+            raise Unavailable(f"the log's folder cannot be written: {error}; make room, check the disk") from error
         log = self._log_file
         self._read_to = log.stat().st_size if log.exists() else 0
         self._process = await asyncio.create_subprocess_exec(
