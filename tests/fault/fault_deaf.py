@@ -17,7 +17,7 @@ from fault_rogues import connect, packet, text
 from fault_senders import Stage
 
 EVERY_S = 4.0
-ASKED = 40  # answers a client asks for on one connection before it reads any
+ASKED = 10  # answers a client asks for on one connection before it reads any
 LITTLE = 2048  # what its socket takes
 
 

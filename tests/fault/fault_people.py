@@ -19,6 +19,7 @@ class NoteTaker(threading.Thread):
         super().__init__(name="note-taker", daemon=True)
         self._stage, self._at_ms, self._incident = stage, at_ms, incident
         self.sent: set[str] = set()
+        self.journal: list[str] = []
         self.acknowledged: set[str] = set()
 
     def run(self) -> None:
@@ -28,7 +29,8 @@ class NoteTaker(threading.Thread):
             self.sent.add(text)
             try:
                 self._stage.platform.request("POST", f"/api/incidents/{self._incident}/note", {"text": text})
-            except (OSError, HTTPException):  # the api was killed, or answered that it cannot say
+            except (OSError, HTTPException) as error:  # the api was killed, or answered that it cannot say
+                self.journal.append(f"{text} at {self._stage.time.now() * 1000:.0f} ms: {_why(error)}")
                 continue
             self.acknowledged.add(text)
 
@@ -40,6 +42,7 @@ class Dispatcher(threading.Thread):
         super().__init__(name="dispatcher", daemon=True)
         self._stage, self._at_ms = stage, at_ms
         self.asked: list[Asked] = []
+        self.journal: list[str] = []
 
     def run(self) -> None:
         for number, at_ms in enumerate(self._at_ms):
@@ -49,10 +52,18 @@ class Dispatcher(threading.Thread):
             try:
                 id = str(self._stage.platform.request("POST", "/api/commands", body)["id"])
             except urllib.error.HTTPError as error:
-                with error:
-                    if error.code not in REFUSED:
-                        self.asked.append(Asked(value, ""))
-            except (OSError, HTTPException):
+                if error.code not in REFUSED:
+                    self.asked.append(Asked(value, ""))
+                self.journal.append(f"{value} at {self._stage.time.now() * 1000:.0f} ms: {_why(error)}")
+            except (OSError, HTTPException) as error:
                 self.asked.append(Asked(value, ""))
+                self.journal.append(f"{value} at {self._stage.time.now() * 1000:.0f} ms: {_why(error)}")
             else:
                 self.asked.append(Asked(value, id))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        with error:
+            return f"{error.code} {error.read().decode(errors='replace')[:200]}"
+    return repr(error)

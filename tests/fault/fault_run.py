@@ -80,12 +80,12 @@ def run(plan: Plan, folder: Path, lie: bool = False) -> Outcome:
     """Runs a plan in an empty folder. With `lie` one device claims an acknowledgement it never got: the canary."""
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
-        scene = _scene(stack, plan, folder)
+        scene = scene_of(stack, plan, folder)
         outcome = _run(scene, plan, lie)
     return replace(outcome, seconds=time.monotonic() - began)
 
 
-def _scene(stack: contextlib.ExitStack, plan: Plan, folder: Path) -> Scene:
+def scene_of(stack: contextlib.ExitStack, plan: Plan, folder: Path) -> Scene:
     """A platform with a PLC, and a disk and a clock of its own where the plan breaks them."""
     data = folder / "data"
     disk = stack.enter_context(Disk(data, folder / "disk.img")) if plan.has("disk") and not missing() else None
@@ -123,7 +123,8 @@ def _run(scene: Scene, plan: Plan, lie: bool) -> Outcome:
     )
     found = look(platform, incident, (FIRST, *DOORS, PLC, COUNTER))
     deaf.end.set()
-    return Outcome(plan, errors + problems(promise, found), promise, found, saboteur.journal, saboteur.done, deaf.made)
+    journal = [*saboteur.journal, *notes.journal, *dispatcher.journal]
+    return Outcome(plan, errors + problems(promise, found), promise, found, journal, saboteur.done, deaf.made)
 
 
 def _silence(scene: Scene, promise: Promise, dispatcher: Dispatcher) -> None:

@@ -77,6 +77,7 @@ class Sender(threading.Thread):
         self.stage, self.sends = stage, sends
         self.sent: list[Send] = []
         self.acknowledged: list[Send] = []
+        self.acknowledged_at: dict[Send, float] = {}  # monotonic; where the sender notes it
         self.error: Exception | None = None
 
     def run(self) -> None:
@@ -94,14 +95,14 @@ class MqttSender(Sender):
 
     def send_all(self) -> None:
         device = DEVICES[self.sends[0].series]
-        acknowledged: set[int] = set()
+        acknowledged: dict[int, float] = {}
         client = mqtt.Client(CallbackAPIVersion.VERSION2, f"{device}-{self.sends[0].connection}", clean_session=False)
         client.username_pw_set(device, self.stage.platform.secret(device, "mqtt"))
         client.reconnect_delay_set(1, 2)
 
         def stored(_: object, __: object, mid: int, reason: ReasonCode, ___: object) -> None:
             if not reason.is_failure:
-                acknowledged.add(mid)
+                acknowledged[mid] = time.monotonic()
 
         client.on_publish = stored
         client.connect_async("127.0.0.1", self.stage.platform.ports["mqtt"], keepalive=10)
@@ -119,6 +120,7 @@ class MqttSender(Sender):
             client.disconnect()
             client.loop_stop()
         self.acknowledged = [numbers[mid] for mid in acknowledged]
+        self.acknowledged_at = {numbers[mid]: at for mid, at in acknowledged.items()}
 
 
 class PushSender(Sender):

@@ -2,6 +2,7 @@
 
 import base64
 import time
+import urllib.error
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
@@ -15,6 +16,7 @@ from haechi.core.times import parse_iso
 from haechi.testing.platform import Platform
 
 ROLES = frozenset({"gateway", "pipeline", "api", "nats-server"})
+NO_ROOM_S = 30.0
 QUIET_S = 2.5  # longer than any counter of the doors waits before it is written
 
 
@@ -38,18 +40,31 @@ def _end_of_log(platform: Platform) -> int | None:
         return None
     if health["status"] != "ok" or any(health["checks"]["behind"].values()):
         return None
-    if any(one["open"] for one in platform.request("GET", "/api/commands")["commands"]):
+    if any(one["open"] for one in asked(platform, "/api/commands")["commands"]):
         return None
     return int(health["checks"]["log"])
+
+
+def asked(platform: Platform, path: str) -> Any:
+    """The answer; whoever is told that there is no room now (429) comes again, for a while."""
+    end = time.monotonic() + NO_ROOM_S
+    while True:
+        try:
+            return platform.request("GET", path)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != 429 or time.monotonic() > end:
+                    raise
+            time.sleep(1)
 
 
 def look(platform: Platform, incident: str, series: Sequence[str]) -> Found:
     """Reads everything that is compared."""
     seen = [(entity_of(one), attribute_of(one)) for one in series]
     account = platform.command("account", "--data", str(platform.data))
-    timeline = platform.request("GET", f"/api/incidents/{incident}")["timeline"]
+    timeline = asked(platform, f"/api/incidents/{incident}")["timeline"]
     return Found(
-        history=[row for entity, attribute in seen for row in _history(platform, entity, attribute)],
+        history=[row for entity, attribute in seen for row in history(platform, entity, attribute)],
         context={entity: shown for entity, attribute in seen if (shown := _context(platform, entity, attribute))},
         quarantine=_quarantine(platform),
         notes=[one["text"] for one in timeline if str(one["text"]).startswith("note ")],
@@ -61,16 +76,17 @@ def look(platform: Platform, incident: str, series: Sequence[str]) -> Found:
     )
 
 
-def _history(platform: Platform, entity: str, attribute: str) -> list[Row]:
+def history(platform: Platform, entity: str, attribute: str) -> list[Row]:
+    """Every row of a series."""
     span = "from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&limit=1000000"
     query = f"/api/history?entity={urllib.parse.quote(entity)}&attribute={attribute}&{span}"
-    columns = platform.request("GET", query)["columns"]
+    columns = asked(platform, query)["columns"]
     found = zip(columns["entity"], columns["attribute"], columns["observed_at"], columns["value"], strict=True)
     return [Row(entity, attribute, _ms(parse_iso(at)), value) for entity, attribute, at, value in found]
 
 
 def _context(platform: Platform, entity: str, attribute: str) -> tuple[int, float] | None:
-    shown = platform.request("GET", f"/api/entities/{entity}")["attributes"].get(attribute)
+    shown = asked(platform, f"/api/entities/{entity}")["attributes"].get(attribute)
     return (_ms(parse_iso(shown["observed_at"])), shown["value"]) if shown else None
 
 
@@ -80,7 +96,7 @@ def _ms(at: int) -> int:
 
 
 def _quarantine(platform: Platform) -> list[str]:
-    held = platform.request("GET", "/api/quarantine?limit=10000")["messages"]
+    held = asked(platform, "/api/quarantine?limit=10000")["messages"]
     return [base64.b64decode(one["payload"]).decode() for one in held]
 
 
@@ -88,18 +104,18 @@ def _alarms(platform: Platform) -> dict[str, list[list[tuple[str, str]]]]:
     """Alarms of the harness' rule by entity, each as its moves."""
     ids: dict[str, Any] = {}
     for state in ("active", "history", "shelved", "suppressed", "out_of_service"):
-        for one in platform.request("GET", f"/api/alarms?state={state}&limit=1000")["alarms"]:
+        for one in asked(platform, f"/api/alarms?state={state}&limit=1000")["alarms"]:
             if one["rule"] == RULE:
                 ids[one["id"]] = one["entity"]
     found: dict[str, list[list[tuple[str, str]]]] = {}
     for id, entity in ids.items():
-        moves = platform.request("GET", f"/api/alarms/{urllib.parse.quote(id, safe='')}")["transitions"]
+        moves = asked(platform, f"/api/alarms/{urllib.parse.quote(id, safe='')}")["transitions"]
         found.setdefault(entity, []).append([(str(one["from"]), str(one["to"])) for one in moves])
     return found
 
 
 def _commands(platform: Platform) -> list[Command]:
-    found = platform.request("GET", "/api/commands?limit=10000")["commands"]
+    found = asked(platform, "/api/commands?limit=10000")["commands"]
     return [_command(one) for one in found]
 
 
