@@ -4,7 +4,7 @@ mended."""
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -136,6 +136,32 @@ async def test_of_samples_that_share_a_field_only_those_in_quarantine_come_back(
     assert (again.replayed, again.still_quarantined) == (1, 0)
     await project(log, projection)
     assert balances(store) == balances(store, recount=True) == [Balance("water", 3, 3, 0, 1, {}, 0)]
+
+
+async def test_what_was_brought_back_gives_its_room_back_and_is_forgotten_after_a_week(
+    log: NatsLog, store: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "STEP", 2)
+    intake, projection = GroupIntake(log, mappers("flow")), AccountProjection(store)
+    await intake.start()
+    payloads = [b'{"level": %d}' % number for number in range(5)]
+    await intake.accept([message(one) for one in payloads])
+    await intake.stop()
+    await project(log, projection)
+    assert account.held_bytes(store) == sum(map(len, payloads))
+    await replay_all(log, mappers("level"), chosen(store, [one["id"] for one in held(store)[:3]], None))
+    await project(log, projection)
+    assert account.held_bytes(store) == sum(map(len, payloads[3:]))
+    kept = store.find("quarantine", order="received_at")
+    assert (
+        sorted((one["state"], bool(one["payload"])) for one in kept) == [("held", True)] * 2 + [("replayed", False)] * 3
+    )
+    projection.tick(NOW + timedelta(days=6))
+    assert len(store.find("quarantine")) == 5
+    for minutes in range(0, 60, 20):
+        projection.tick(NOW + timedelta(days=7, minutes=20 + minutes))
+    assert [one["state"] for one in store.find("quarantine")] == ["held", "held"]
+    assert balances(store) == balances(store, recount=True) == [Balance("water", 5, 3, 2, 3, {}, 2)]
 
 
 async def test_a_replay_that_is_on_the_log_twice_is_counted_once(log: NatsLog, store: SqliteRecords) -> None:

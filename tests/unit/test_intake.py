@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
+from haechi.app.quarantine import LOOKS, QuarantineRoom
 from haechi.core.errors import Unavailable
-from haechi.core.frame import Frame, decode
+from haechi.core.frame import Frame, Tally, decode
 from haechi.core.message import Message
 from haechi.plugins.codecs.json import create as json_codec
 from haechi.ports import Record
@@ -165,6 +166,40 @@ async def test_a_caller_that_goes_away_takes_what_waits_with_it_but_not_what_is_
     await until(lambda: intake.health()["waiting"] == 0)
     assert received(log) == 4, "the one gone that was on its way is stored: its sender was not told"
     await intake.stop()
+
+
+async def test_while_quarantine_is_full_what_would_go_there_is_refused_whole_and_the_rest_stored(log: Log) -> None:
+    attributes = {("WaterFlowMeter", "flow"): Attribute(None)}
+    rules = (FieldRule("flow", "flow"),)
+    plan = LinkPlan("water", json_codec({}), rules, {("GW-01", ""): SENSOR}, {SENSOR: "WaterFlowMeter"}, attributes)
+    accounts = Accounts()
+    room = QuarantineRoom(accounts, most=1_000)  # type: ignore[arg-type]
+    intake = GroupIntake(log, {"water": Mapper(plan)}, room)
+    await intake.start()
+    brought = [message(), message(b'{"flow": 1, "level": 2}'), message(b"{"), message()]
+    assert (await intake.accept(brought)).quarantined == 2
+    accounts.held = 1_000
+    for _ in range(LOOKS + 1):
+        room.look()
+    receipt = await intake.accept(brought)
+    assert (receipt.stored, receipt.quarantined, set(receipt.refused)) == (2, 0, {1, 2})
+    assert log.frames[-1].tallies["water"] == Tally(5, 2, 0, {"quarantine_full": 3})
+    assert log.frames[-1].quarantined == ()
+    accounts.held = 0
+    for _ in range(LOOKS):
+        room.look()
+    assert (await intake.accept(brought)).refused == {}
+    await intake.stop()
+
+
+class Accounts:
+    """The account of two links, as the gateway reads it."""
+
+    held = 10
+
+    def find(self, collection: str, limit: int = 1) -> list[dict[str, int]]:
+        assert collection == "accounts"
+        return [{"held_bytes": self.held}, {}]
 
 
 def test_the_pace_says_how_long_callers_waited_and_how_long_appends_took() -> None:

@@ -15,7 +15,7 @@ from haechi.core.times import format_iso
 from haechi.plugins.stores.nats.log import NatsLog, close, connect
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.services.ingest.account import AccountProjection, Balance, balances
-from haechi.services.ingest.replay import Replayed, chosen, held, replay_all
+from haechi.services.ingest.replay import Replayed, chosen, replay_all
 
 _HEAD = f"{'link':<16}{'received':>14}{'stored':>14}{'rejected':>12}{'quarantined':>13}{'missing':>9}"
 
@@ -71,12 +71,14 @@ def _store(data: Path) -> SqliteRecords:
 
 
 def quarantine_list(arguments: argparse.Namespace) -> int:
-    """One line per message in quarantine."""
-    entries = held(_store(arguments.data), arguments.link)
-    for one in entries:
-        where = f"{one['link']} {one['device']} {one['channel']}"
-        print(f"{one['id']}  {format_iso(one['received_at'])}  {where}  {one['reason']}: {one['detail']}")
-    print(f"{len(entries)} messages in quarantine")
+    """One line per message in quarantine, oldest first, however many there are."""
+    count = 0
+    for group in chosen(_store(arguments.data), None, arguments.link):
+        for one in group:
+            where = f"{one['link']} {one['device']} {one['channel']}"
+            print(f"{one['id']}  {format_iso(one['received_at'])}  {where}  {one['reason']}: {one['detail']}")
+        count += len(group)
+    print(f"{count:,} messages in quarantine")
     return 0
 
 
@@ -88,7 +90,10 @@ def quarantine_show(arguments: argparse.Namespace) -> int:
     for name in ("id", "state", "link", "device", "channel", "reason", "detail", "count", "fields"):
         print(f"{name:<9} {entry[name]}")
     print(f"received  {format_iso(entry['received_at'])}")
-    print("payload   " + base64.b64decode(entry["payload"]).decode("utf-8", "backslashreplace"))
+    if entry["state"] == "replayed":
+        print("payload   not kept: its values are in history since it was replayed")
+    else:
+        print("payload   " + base64.b64decode(entry["payload"]).decode("utf-8", "backslashreplace"))
     return 0
 
 

@@ -59,6 +59,8 @@ def details(error: HaechiError) -> dict[str, str | int]:
 
 def error_response(error: HaechiError, headers: dict[str, str] | None = None) -> Response:
     """The answer to a refused request, in application/json whatever was accepted; 411 has no body (clause 6.3.2)."""
+    if isinstance(error, Busy):
+        headers = {"Retry-After": str(error.retry_after_s), **(headers or {})}
     status = problem_of(error).status
     if status == LENGTH_REQUIRED:
         return Response(status_code=status, headers=headers)

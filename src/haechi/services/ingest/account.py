@@ -7,7 +7,7 @@ here, row by row), and what lies in quarantine (counted entry by entry as it com
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,12 +16,18 @@ import pyarrow.compute as pc
 
 from haechi.core.frame import Frame, Quarantined, Tally, decode
 from haechi.core.message import Message
-from haechi.core.times import to_us
+from haechi.core.times import DAY, SECOND, to_us
 from haechi.ports import Change, Notice, Record, RecordStore
 
-COLLECTIONS: Mapping[str, Sequence[str]] = {"accounts": (), "quarantine": ("link", "state", "reason", "received_at")}
+COLLECTIONS: Mapping[str, Sequence[str]] = {
+    "accounts": (),
+    "quarantine": ("link", "state", "reason", "received_at", "replayed_at"),
+}
 PAGE = 10_000
-STEP = 500  # entries in memory at once: each may be megabytes
+STEP = 100  # entries in memory at once: each may be megabytes
+HELD_BYTES = 1 << 30  # of payloads in quarantine; beyond that the doors refuse what would go there
+FORGET_US = 7 * DAY  # after that an entry that was replayed is forgotten: no replay begun before it was can still come
+SWEEP_US = 600 * SECOND
 TRIES = 100
 
 
@@ -52,6 +58,7 @@ class AccountProjection:
 
     def __init__(self, store: RecordStore) -> None:
         self._store = store
+        self._swept_at = 0
 
     def position(self) -> int:
         return self._store.position()
@@ -64,6 +71,16 @@ class AccountProjection:
         return ()
 
     def tick(self, now: datetime) -> Sequence[Notice]:
+        """Forgets, now and then, entries that were brought back long ago: else they would grow for ever."""
+        fresh = to_us(now)
+        if fresh - self._swept_at < SWEEP_US:
+            return ()
+        found = self._store.find("quarantine", {"state": "replayed"}, order="replayed_at", limit=STEP)
+        old = [Change("quarantine", one["id"], None) for one in found if one["replayed_at"] < fresh - FORGET_US]
+        if old:
+            self._store.commit(old)
+        if len(old) < STEP:
+            self._swept_at = fresh
         return ()
 
     def close(self) -> None:
@@ -86,13 +103,20 @@ class _Book:
         for count in pc.value_counts(frame.observations.column("link")).to_pylist():
             self._account(count["values"])["stored"] += count["counts"]
         for entry in frame.quarantined:
-            self._account(entry.link)["held"] += entry.count if self._entry(entry.id) is None else 0
+            if self._entry(entry.id) is None:
+                self._hold(entry.link, entry.count, len(entry.payload))
             self._entries[entry.id] = _document(entry)
         for id in frame.resolved:
             known = self._entry(id)
             if known is not None and known["state"] == "held":
-                self._account(known["link"])["held"] -= known["count"]
-                self._entries[id] = {**known, "state": "replayed", "replayed_at": self._now}
+                self._hold(known["link"], -known["count"], -_size(known))
+                # Its values are in history now; what stays says that it was here, and that it came back once.
+                self._entries[id] = {**known, "payload": "", "state": "replayed", "replayed_at": self._now}
+
+    def _hold(self, link: str, count: int, size: int) -> None:
+        account = self._account(link)
+        account["held"] += count
+        account["held_bytes"] += size
 
     def _entry(self, id: str) -> dict[str, Any] | None:
         return self._entries.get(id) or self._store.get("quarantine", id)
@@ -111,14 +135,16 @@ class _Book:
     def _account(self, link: str) -> dict[str, Any]:
         if link not in self._accounts:
             known = self._store.get("accounts", link)
-            if known is not None and "held" not in known:  # written before this count was kept
+            if known is not None and "held_bytes" not in known:  # written before these counts were kept
                 known["held"] = _held(self._store).get(link, 0)
+                known["held_bytes"] = _held(self._store, _size).get(link, 0)
             self._accounts[link] = known or {
                 "received": 0,
                 "stored": 0,
                 "quarantined": 0,
                 "replayed": 0,
                 "held": 0,
+                "held_bytes": 0,
                 "rejected": {},
             }
         return self._accounts[link]
@@ -176,11 +202,26 @@ def _balance(account: Mapping[str, Any], held: int) -> Balance:
     return Balance(account["id"], **{name: account[name] for name in names}, in_quarantine=held)
 
 
-def _held(store: RecordStore) -> dict[str, int]:
+def held_bytes(store: RecordStore) -> int:
+    """Payloads in quarantine over all links, as last counted."""
+    return sum(one.get("held_bytes", 0) for one in store.find("accounts", limit=PAGE))
+
+
+def _size(entry: Mapping[str, Any]) -> int:
+    """Bytes of the payload of a quarantine document: Base64 in full groups of four."""
+    text = str(entry["payload"])
+    return len(text) // 4 * 3 - text[-2:].count("=")
+
+
+def _count(entry: Mapping[str, Any]) -> int:
+    return int(entry["count"])
+
+
+def _held(store: RecordStore, measure: Callable[[Mapping[str, Any]], int] = _count) -> dict[str, int]:
     totals: dict[str, int] = {}
     offset = 0
     while page := store.find("quarantine", {"state": "held"}, limit=STEP, offset=offset):
         for entry in page:
-            totals[entry["link"]] = totals.get(entry["link"], 0) + entry["count"]
+            totals[entry["link"]] = totals.get(entry["link"], 0) + measure(entry)
         offset += len(page)
     return totals

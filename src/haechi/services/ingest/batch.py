@@ -51,6 +51,16 @@ class Builder:
         self._received += stored + len(failed)
         return stored, len(failed)
 
+    def take_back(self, message: Message, added: tuple[int, int], reason: str) -> None:
+        """Refuses the message added last, of which `add` said so: none of its samples is stored, all are rejected."""
+        stored, quarantined = added
+        assert quarantined and self._quarantined[-1].payload is message.payload, "it must be the last one"
+        self._quarantined.pop()
+        if stored:
+            del self._rows[-stored:]
+        self._received -= stored + quarantined
+        self.reject(message.link, reason, stored + quarantined)
+
     def reject(self, link: str, reason: str, count: int) -> None:
         """Accounts for samples refused at the door."""
         self._received += count

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -24,6 +24,7 @@ IN_FLIGHT = 2  # commits under way at once
 REJECT_FLUSH_S = 1.0
 STOP_S, STOP_TRIES = 10.0, 500  # how long a stop waits for commits under way
 RETRY_S = 0.5
+NO_ROOM = "it cannot be mapped whole, and quarantine is full: nothing of it was stored; mend it, or empty quarantine"
 
 _events = structlog.get_logger("ingest")
 
@@ -53,8 +54,9 @@ class GroupIntake:
     the log. Callers beyond that wait in the order they came.
     """
 
-    def __init__(self, log: Log, mappers: Mapping[str, Mapper]) -> None:
-        self._log, self._mappers = log, mappers
+    def __init__(self, log: Log, mappers: Mapping[str, Mapper], room: Callable[[], bool] = lambda: True) -> None:
+        """`room`: whether quarantine may take more; while not, what would go there is refused as a whole."""
+        self._log, self._mappers, self._room = log, mappers, room
         self._waiting: deque[_Batch] = deque()
         self._callers: deque[_Caller] = deque()
         self._backlog = self._bytes = 0  # messages accepted and not settled, and their payloads
@@ -177,7 +179,8 @@ class GroupIntake:
 
     async def _commit(self, batches: Sequence[_Batch], rejected: Mapping[tuple[str, str], int]) -> None:
         builder = Builder(self._mappers)
-        receipts = [_add(builder, batch) for batch in batches]
+        room = self._room()
+        receipts = [_add(builder, batch, room) for batch in batches]
         for (link, reason), count in rejected.items():
             builder.reject(link, reason, count)
         try:
@@ -215,13 +218,18 @@ class GroupIntake:
                 return
 
 
-def _add(builder: Builder, batch: _Batch) -> Receipt:
+def _add(builder: Builder, batch: _Batch, room: bool) -> Receipt:
     stored = quarantined = 0
-    for message in batch.messages:
-        more_stored, more_quarantined = builder.add(message)
-        stored += more_stored
-        quarantined += more_quarantined
-    return Receipt(stored, quarantined)
+    refused: dict[int, str] = {}
+    for index, message in enumerate(batch.messages):
+        added = builder.add(message)
+        if added[1] and not room:
+            builder.take_back(message, added, "quarantine_full")
+            refused[index] = NO_ROOM
+        else:
+            stored += added[0]
+            quarantined += added[1]
+    return Receipt(stored, quarantined, refused)
 
 
 def _settle(batches: Sequence[_Batch], error: Exception) -> None:
