@@ -10,7 +10,8 @@ import structlog
 from haechi import registry
 from haechi.app.city import hastened, link_settings, plans
 from haechi.app.clock import clock_of
-from haechi.app.parts import device_registry, load_city
+from haechi.app.parts import account_store, device_registry, load_city
+from haechi.app.quarantine import QuarantineRoom
 from haechi.app.settings import RunSettings
 from haechi.app.vitals import report
 from haechi.core.errors import InvalidSettings, Unavailable
@@ -28,7 +29,8 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     client = await connect(settings.log, "gateway")
     log, bus = NatsLog(client, settings.log_limits), NatsBus(client)
     await log.open()
-    intake = GroupIntake(log, plans(city))
+    quarantine = QuarantineRoom(account_store(settings.folder))
+    intake = GroupIntake(log, plans(city), quarantine)
     await intake.start()
     adapters: dict[str, Adapter] = {}
     registry_ = device_registry(settings)
@@ -42,7 +44,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     try:
         await _start_all(adapters)
         ready.set()
-        await report("gateway", bus, lambda: _health(adapters, intake))
+        await report("gateway", bus, lambda: _health(adapters, intake, quarantine))
     finally:
         await _stop_all(list(adapters.values()))
         await intake.stop()
@@ -66,9 +68,10 @@ async def _start(link: str, adapter: Adapter) -> None:
             return
 
 
-def _health(adapters: Mapping[str, Adapter], intake: GroupIntake) -> Mapping[str, Any]:
+def _health(adapters: Mapping[str, Adapter], intake: GroupIntake, quarantine: QuarantineRoom) -> Mapping[str, Any]:
     """Figures of each adapter and of the queue behind them; raises what ended the intake."""
     intake.check()
+    quarantine.look()
     return {"links": {link: dict(one.health()) for link, one in adapters.items()}, "intake": intake.health()}
 
 
