@@ -14,12 +14,12 @@ def word(at: float, **changes: float) -> dict[str, dict[str, Any]]:
     """What the roles say at that second: the gateway takes 1,000 messages a second at a fifth of a core."""
     rates = {"gateway": 0.2, "waits": 0.0, "api": 0.1, "pipeline": 0.3, "busy": 0.2, "on_cpu": 0.1, "messages": 1000}
     rates |= {"append_s": 0.004, "append_s_now": 0.0, "api_late_s": 0.0} | changes
-    intake = {"messages_total": at * rates["messages"], "appends_total": at * 50, "append_s_p50": rates["append_s"]}
+    intake = {"messages_total": at * rates["messages"], "appends_total": at * 50}
     projection = {"busy_s": at * rates["busy"], "cpu_s": at * rates["on_cpu"]}
     return {
         "gateway": {
             "process": {"cpu_s": at, "run_s": at * rates["gateway"], "wait_s": at * rates["waits"]},
-            "intake": {**intake, "append_s_now": rates["append_s_now"]},
+            "intake": {**intake, "append_s_total": at * 50 * rates["append_s"], "append_s_now": rates["append_s_now"]},
         },
         "pipeline": {
             "process": {"cpu_s": at * rates["pipeline"]},

@@ -215,4 +215,4 @@ def test_the_pace_says_how_long_callers_waited_and_how_long_appends_took() -> No
     pace.stored(5)
     found = pace.measured()
     assert (found["slowed_s"], found["append_s_p50"], found["append_s_p99"], found["append_s_now"]) == (2, 2, 2, 0)
-    assert (found["messages_total"], found["appends_total"]) == (5, 1)
+    assert (found["messages_total"], found["appends_total"], found["append_s_total"]) == (5, 1, 2)

@@ -67,9 +67,8 @@ def _log(look: Look) -> list[Verdict]:
         what = look.states.get("nats-server") or "no answer within five seconds"
         move = disk if look.sync_s > SLOW_SYNC_S else server
         return [] if what == "stopped" else [Verdict("log", f"the log does not answer ({what}); {sync}", move)]
-    intake = _after(look, "gateway").get("intake", {})
-    usual_s, now_s = float(intake.get("append_s_p50", 0)), float(intake.get("append_s_now", 0))
-    if now_s < STUCK_S and (usual_s < SLOW_APPEND_S or not _grown(look, "gateway", "intake", "appends_total")):
+    usual_s, now_s = _append_s(look), float(_after(look, "gateway").get("intake", {}).get("append_s_now", 0))
+    if now_s < STUCK_S and usual_s < SLOW_APPEND_S:
         return []
     what = f"an append takes {_ms(max(usual_s, now_s))}, {sync}; nats-server uses {look.nats_cores:.0%} of a core"
     return [Verdict("log", what, disk if look.sync_s > SLOW_SYNC_S else server)]
@@ -124,10 +123,14 @@ def _api(look: Look) -> list[Verdict]:
 def _senders(look: Look) -> Verdict:
     cores = _cores(look, "gateway")
     share = f", the gateway uses {sum(cores):.0%} of a core" if cores else ""
-    append_s = float(_after(look, "gateway").get("intake", {}).get("append_s_p50", 0))
-    return Verdict(
-        "", f"nothing holds up {_rate(look)} messages/s: senders set the pace{share}, an append takes {_ms(append_s)}"
-    )
+    pace = f"nothing holds up {_rate(look)} messages/s: senders set the pace"
+    return Verdict("", f"{pace}{share}, an append takes {_ms(_append_s(look))}")
+
+
+def _append_s(look: Look) -> float:
+    """What an append of the span took on average."""
+    count = _grown(look, "gateway", "intake", "appends_total")
+    return _grown(look, "gateway", "intake", "append_s_total") / count if count else 0.0
 
 
 def _rate(look: Look) -> str:

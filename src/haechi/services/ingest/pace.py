@@ -13,7 +13,7 @@ class Pace:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._stored = self._appends = 0
-        self._slowed_s = 0.0
+        self._slowed_s = self._append_s = 0.0
         self._slow_since: float | None = None
         self._last: deque[float] = deque(maxlen=KEPT)
         self._begun: dict[int, float] = {}  # appends under way: as many as commits
@@ -44,15 +44,17 @@ class Pace:
         finally:
             del self._begun[number]
             self._last.append(self._now() - begun)
+            self._append_s += self._last[-1]
 
     def measured(self) -> dict[str, float]:
-        """`messages_total` on the log, `appends_total`, `slowed_s` with callers waiting, `append_s_p50` and
-        `append_s_p99` of the last appends, `append_s_now` of the oldest one under way."""
+        """`messages_total` on the log, `appends_total` ended and `append_s_total` they took, `slowed_s` with callers
+        waiting, `append_s_p50` and `append_s_p99` of the last appends, `append_s_now` of the oldest one under way."""
         now, last = self._now(), sorted(self._last)
         slowed_s = self._slowed_s + (0.0 if self._slow_since is None else now - self._slow_since)
         return {
             "messages_total": float(self._stored),
-            "appends_total": float(self._appends),
+            "appends_total": float(self._appends - len(self._begun)),
+            "append_s_total": self._append_s,
             "slowed_s": slowed_s,
             "append_s_p50": _quantile(last, 0.5),
             "append_s_p99": _quantile(last, 0.99),
