@@ -55,6 +55,7 @@ def test_the_city_has_what_a_control_centre_needs(generated: Path) -> None:
     assert (counts["Feeder"], counts["PowerTransformer"], counts["LinearShuntCompensator"]) == (6, 2 + 132, 2)
     assert 150 <= counts["ACLineSegment"] <= 300
     assert 900 <= counts["ACMeasurement"] <= 1100
+    assert (counts["RoadSegment"], counts["TrafficFlowObserved"], counts["TrafficSignal"]) == (168, 180, 37)
     assert (counts["AirQualityObserved"], counts["EmissionSource"], counts["WeatherObserved"]) == (8, 6, 3)
 
 

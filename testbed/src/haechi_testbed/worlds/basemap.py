@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from haechi_testbed.worlds.names import DONGS
+from haechi_testbed.worlds.roads import is_arterial
 from haechi_testbed.worlds.streets import Point
 
 if TYPE_CHECKING:
@@ -83,21 +83,10 @@ def _roads(world: World) -> list[dict[str, Any]]:
         _feature({"type": "LineString", "coordinates": [list(at) for at in line]}, {"class": "primary"})
         for line in HIGHWAYS
     ]
-    trunk = {frozenset(step) for step in _trunk_steps(world)}
     for one, other in world.streets.edges:
         ends = [world.frame.to_lonlat(world.streets.at[node]) for node in (one, other)]
-        kind = "secondary" if frozenset((one, other)) in trunk else "residential"
+        kind = "secondary" if is_arterial((one, other)) else "residential"
         found.append(_feature({"type": "LineString", "coordinates": ends}, {"class": kind}))
-    return found
-
-
-def _trunk_steps(world: World) -> list[tuple[Any, Any]]:
-    """Streets a trunk main runs in are the wide ones."""
-    at = {place: node for node, place in world.streets.at.items()}
-    found = []
-    for pipe in world.network.pipes.values():
-        nodes = [at.get((x - 7.0, y - 5.0)) for x, y in pipe.path] if pipe.area < 0 else []
-        found += [(a, b) for a, b in pairwise(nodes) if a and b]
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haechi_testbed.worlds import basemap, facilities, inp, power, settings
+from haechi_testbed.worlds import basemap, facilities, inp, power, settings, traffic_city
 from haechi_testbed.worlds.network import Network, Plan, Tank, build
 from haechi_testbed.worlds.streets import Frame, Point, Streets, lay
 from haechi_testbed.worlds.trade import Trade
@@ -45,7 +45,7 @@ class World:
     seed: int
 
 
-TRADES: tuple[Callable[[World], Trade], ...] = (power.build,)
+TRADES: tuple[Callable[[World], Trade], ...] = (power.build, traffic_city.build)
 """What the city has beside water, air and cameras: each is made from the world alone, with a seed of its own."""
 
 

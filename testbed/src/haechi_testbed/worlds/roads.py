@@ -106,7 +106,7 @@ class Graph:
             return near
         road = self.pieces.pop(pair)
         self.at[key] = place
-        for end in pair:
+        for end in sorted(pair, key=str):
             self.pieces[frozenset((key, end))] = road
         return key
 

@@ -68,7 +68,7 @@ unmapped = "quarantine"
 [settings]
 host = "127.0.0.1"
 port = {SIGNAL_PORT}
-period_s = 10.0
+period_s = 20.0
 timeout_s = 3.0
 reconnect_s_max = 10.0
 """
@@ -83,8 +83,8 @@ def modbus(signals: Sequence[str]) -> str:
 
 
 def _register(one: Register) -> str:
-    text = f'\n[[settings.register]]\nfield = "{one.field}"\ntable = "{one.table}"\naddress = {one.address}\n'
-    text += f'type = "{"bit" if one.table == "coil" else "u16"}"\n'
+    text = f'\n[[settings.register]]\nfield = "{one.field}"\naddress = {one.address}\n'
+    text += 'type = "u16"\n' if one.bit is None else f'type = "bit"\nbit = {one.bit}\n'
     return text + ("writable = true\n" if one.writable else "")
 
 

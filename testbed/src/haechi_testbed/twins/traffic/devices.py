@@ -48,9 +48,9 @@ class Cabinet:
     def __init__(self, name: str, number: int, signals: Signals) -> None:
         """`number` is its unit address."""
         self.name, self._signals = name, signals
-        self._holding = {one.address: one.field.removesuffix("_set") for one in CONTROLLER if one.table == "holding"}
+        self._holding = {one.address: one.field.removesuffix("_set") for one in CONTROLLER if one.writable}
         self._set = {"plan": 0, "cycle": 0, "offset": AS_PLANNED}
-        self.unit = Unit(number, {"input": 8, "holding": 8}, self._written)
+        self.unit = Unit(number, {"holding": len(CONTROLLER)}, self._written)
 
     def fill(self, local_s: float) -> None:
         """Puts what runs now into the registers."""
@@ -58,7 +58,7 @@ class Cabinet:
         held = {f"{field}_set": value for field, value in self._set.items()} | {"flashing": now["mode"] == 2}
         for one in CONTROLLER:
             value = held[one.field] if one.field in held else now[one.field]
-            self.unit.show(one.table, one.address, [round(value)])
+            self.unit.show("holding", one.address, [round(value)])
 
     def _written(self, table: str, address: int, words: Sequence[int]) -> None:
         fields = [self._holding.get(address + step) for step in range(len(words))] if table == "holding" else [None]

@@ -1,7 +1,7 @@
 """What a signal controller holds, register by register. Used by the part, which fills them, and by worlds.
 
-Addresses count from 0, as on the wire. Setpoints are holding registers: what is written there acts at the end of the
-running cycle, what runs is shown by the input registers.
+All are holding registers of 16 bits, side by side, so that one request reads them; addresses count from 0, as on the
+wire. What is written to a setpoint acts at the end of the running cycle; what runs is shown by the others.
 """
 
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """One register of 16 bits, or one bit. `attribute` and `unit`: what it is in the city's terms."""
+    """One register, or one bit of it. `attribute` and `unit`: what it is in the city's terms."""
 
     field: str
-    table: str  # input, holding or coil
     address: int
     attribute: str
     unit: str = ""
+    bit: int | None = None
     writable: bool = False
 
 
 CONTROLLER = (
-    Register("flashing", "coil", 0, "flashing"),
-    Register("stage", "input", 0, "stage"),
-    Register("plan", "input", 1, "plan"),
-    Register("cycle", "input", 2, "cycleTime", "SEC"),
-    Register("offset", "input", 3, "offset", "SEC"),
-    Register("plan_set", "holding", 0, "planSetpoint", "", True),
-    Register("cycle_set", "holding", 1, "cycleTimeSetpoint", "SEC", True),
-    Register("offset_set", "holding", 2, "offsetSetpoint", "SEC", True),
+    Register("plan_set", 0, "planSetpoint", writable=True),
+    Register("cycle_set", 1, "cycleTimeSetpoint", "SEC", writable=True),
+    Register("offset_set", 2, "offsetSetpoint", "SEC", writable=True),
+    Register("stage", 3, "stage"),
+    Register("plan", 4, "plan"),
+    Register("cycle", 5, "cycleTime", "SEC"),
+    Register("offset", 6, "offset", "SEC"),
+    Register("flashing", 7, "flashing", bit=0),
 )
 AS_PLANNED = 999  # an offset setpoint that leaves it to the plan

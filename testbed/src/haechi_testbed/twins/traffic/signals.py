@@ -84,6 +84,8 @@ class Signals:
             while local_s >= one.begun + one.cycle:
                 self._renew(self.names[number], one)
                 self._lay_out(number)
+        if not len(self._of):
+            return np.zeros(0)
         state = np.array([(local_s - one.begun, one.cycle, one.flashing) for one in self.controllers.values()])
         at, cycle, flashing = state[self._of].T
         share = np.zeros(len(at))
