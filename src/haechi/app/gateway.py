@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from haechi import registry
-from haechi.app.city import hastened, link_settings, plans
+from haechi.app.city import carries_commands, hastened, link_settings, plans
 from haechi.app.clock import clock_of
 from haechi.app.parts import account_store, device_registry, load_city
 from haechi.app.quarantine import QuarantineRoom
@@ -17,6 +17,7 @@ from haechi.app.vitals import report
 from haechi.core.errors import InvalidSettings, Unavailable
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.ports import Adapter, AdapterContext
+from haechi.services.commands import Once
 from haechi.services.ingest.intake import GroupIntake
 
 _events = structlog.get_logger("gateway")
@@ -37,7 +38,9 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     for link in city.links.values():
         folder = settings.folder / "adapters" / link.id
         folder.mkdir(parents=True, exist_ok=True)
-        context = AdapterContext(link.id, intake, registry_, bus, clock_of(settings.drill), str(folder))
+        clock = clock_of(settings.drill)
+        seen = Once(bus, clock, folder) if carries_commands(link.adapter) == "adapter" else bus
+        context = AdapterContext(link.id, intake, registry_, seen, clock, str(folder))
         make = registry.create("adapter", link.adapter)
         speed = settings.drill.speed if settings.drill else 1.0
         adapters[link.id] = make(hastened(link.adapter, link_settings(link, settings.overrides), speed), context)
