@@ -87,7 +87,7 @@ class Disk:
 
     def freeze(self) -> None:
         """Whoever writes waits, unkillably, as on a disk that does not answer. It writes out everything first."""
-        with self._lock:
+        with self._lock, contextlib.suppress(subprocess.CalledProcessError):  # it does so already
             _run("fsfreeze", "-f", str(self.folder))
 
     def thaw(self) -> None:

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import http.client
 import json
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from haechi.testing.platform import Platform
 GIVE_UP_S = 40.0  # after the last message: whoever is not acknowledged by then stays in doubt
 PUSH_TIMEOUT_S = 6.0
 PADDING = 20_000
+RESEND_S = 0.3
 
 
 @dataclass(slots=True)
@@ -91,7 +93,10 @@ class Sender(threading.Thread):
 
 
 class MqttSender(Sender):
-    """paho keeps what was not acknowledged and sends it again after each reconnect, with DUP set."""
+    """paho keeps what was not acknowledged and sends it again after each reconnect, with DUP set.
+
+    Nothing new is handed to it before that: it would overtake what is sent again by as long as the platform was away.
+    """
 
     def send_all(self) -> None:
         device = DEVICES[self.sends[0].series]
@@ -104,13 +109,24 @@ class MqttSender(Sender):
             if not reason.is_failure:
                 acknowledged[mid] = time.monotonic()
 
-        client.on_publish = stored
+        good_from = [math.inf]
+
+        def connected(*_: object) -> None:
+            good_from[0] = time.monotonic() + RESEND_S
+
+        def lost(*_: object) -> None:
+            good_from[0] = math.inf
+
+        client.on_publish, client.on_connect, client.on_disconnect = stored, connected, lost
         client.connect_async("127.0.0.1", self.stage.platform.ports["mqtt"], keepalive=10)
         client.loop_start()
         numbers: dict[int, Send] = {}
         try:
             for send in self.sends:
                 self.stage.wait(send.at_ms)
+                end = time.monotonic() + GIVE_UP_S
+                while time.monotonic() < min(good_from[0], end):
+                    time.sleep(0.02)
                 self.sent.append(send)
                 numbers[client.publish(f"city/{device}/{send.series}", self.stage.payload(send), qos=1).mid] = send
             end = time.monotonic() + GIVE_UP_S
