@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     _add_quarantine(commands)
     _add_device(commands)
     _add_user(commands)
+    _add_token(commands)
     new = _add(
         commands,
         "new",
@@ -156,6 +157,21 @@ def _add_user(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     password = _add(actions, "password", "people:user_password", "make a new password and print it once")
     password.add_argument("user")
     for one in (add, listing, password):
+        _add_data(one)
+
+
+def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    top = commands.add_parser("token", help="tokens of programs that may see one thing, e.g. Prometheus")
+    actions = top.add_subparsers(required=True, metavar="ACTION")
+    create = _add(actions, "create", "people:token_create", "make a token; it is shown this once")
+    create.add_argument("name")
+    create.add_argument("--scope", choices=("metrics",), default="metrics", help="what it opens (default: metrics)")
+    create.add_argument("--days", type=int, default=365, help="how long it holds (default: 365)")
+    create.add_argument("--out", type=Path, metavar="FILE", help="write it there, readable by you alone")
+    listing = _add(actions, "list", "people:token_list", "the tokens")
+    revoke = _add(actions, "revoke", "people:token_revoke", "end a token at once")
+    revoke.add_argument("name")
+    for one in (create, listing, revoke):
         _add_data(one)
 
 

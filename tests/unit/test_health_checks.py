@@ -36,6 +36,9 @@ class World:
         self.now, self.last, self.free, self.lost = 0.0, 0, 100 * GIB, 0
         self.applied = dict.fromkeys(EXPECTED, 0)
         self.log_answers = True
+        self.fill, self.wall = 0.5, 1_800_000_000.0
+        self.ends: dict[str, int | None] = {}
+        self.upkeep: dict[str, Any] = {"at": None, "took_s": 0.0, "running_s": 0.0, "failing_s": 0.0}
         self.bus = Bus()
         self.heard = Heard(self.bus, lambda: self.now)
         self.health = Health(
@@ -46,8 +49,14 @@ class World:
                 disk_free=lambda: self.free,
                 missing=lambda: self.lost,
                 monotonic=lambda: self.now,
+                log_fill=self.log_fill,
+                certificates=lambda: dict(self.ends),
+                wall=lambda: self.wall + self.now,
             )
         )
+
+    async def log_fill(self) -> float:
+        return self.fill
 
     async def last_seq(self) -> int:
         if not self.log_answers:
@@ -59,7 +68,7 @@ class World:
         for _ in range(seconds):
             self.now += 1
             for role in {"gateway", "pipeline"} - set(silent):
-                await self.bus.publish(f"health.{role}", orjson.dumps({"process": own()}))
+                await self.bus.publish(f"health.{role}", orjson.dumps({"process": own(), "upkeep": self.upkeep}))
             await self.health.audit()
             await self.health.look()
         return dict(await self.health())
@@ -128,6 +137,51 @@ async def test_samples_missing_in_two_audits_are_named_and_in_one_are_not(world:
     assert "3 samples" in (await world.passes(10))["checks"]["problems"]["account"]
     world.lost = 0
     assert (await world.passes(10))["status"] == "ok"
+
+
+async def test_a_log_that_fills_is_named_and_forgotten_when_it_has_room_again(world: World) -> None:
+    world.fill = 0.81
+    assert "81% full" in (await world.passes(10))["checks"]["problems"]["log_fill"]
+    assert world.health.log_fill() == 0.81
+    world.fill = 0.7
+    assert (await world.passes(10))["status"] == "ok"
+
+
+@pytest.mark.parametrize("how", ["running_s", "failing_s"])
+async def test_an_upkeep_that_does_not_come_on_is_named_until_it_does(world: World, how: str) -> None:
+    world.upkeep[how] = 900.0
+    assert (await world.passes(2))["status"] == "ok"
+    world.upkeep[how] = 901.0
+    assert set((await world.passes(2))["checks"]["problems"]) == {"upkeep"}
+    world.upkeep[how] = 0.0
+    assert (await world.passes(2))["status"] == "ok"
+
+
+async def test_a_certificate_that_ends_soon_or_cannot_be_read_is_named_until_there_is_a_new_one(world: World) -> None:
+    world.ends = {"water": int((world.wall + 13 * 86_400) * 1e6), "air": int((world.wall + 90 * 86_400) * 1e6)}
+    said = (await world.passes(10))["checks"]["problems"]["certificate"]
+    assert "water 13 days" in said and "air" not in said
+    assert 12.9 < (world.health.certificate_s() or 0) / 86_400 < 13.0
+    world.ends["water"] = None
+    assert "water not readable" in (await world.passes(10))["checks"]["problems"]["certificate"]
+    world.ends["water"] = world.ends["air"]
+    assert (await world.passes(10))["status"] == "ok"
+
+
+@pytest.mark.parametrize("jump", [3_600.0, -40.0])
+async def test_a_clock_that_jumps_is_named_for_ten_minutes(world: World, jump: float) -> None:
+    await world.passes(5)
+    world.wall += jump
+    assert f"{jump:+.0f} s" in (await world.passes(1))["checks"]["problems"]["clock"]
+    assert world.health.clock_jump_s() == jump
+    assert (await world.passes(590))["checks"]["problems"].keys() == {"clock"}
+    assert (await world.passes(10))["status"] == "ok"
+
+
+async def test_a_clock_that_ntp_pulls_gently_is_no_trouble(world: World) -> None:
+    for _ in range(60):
+        world.wall += 0.0005
+        assert (await world.passes(1))["status"] == "ok"
 
 
 async def test_a_log_that_does_not_answer_means_down(world: World) -> None:

@@ -16,7 +16,7 @@ class Server:
     """Dies once, and refuses to start twice."""
 
     def __init__(self) -> None:
-        self.starts = 0
+        self.starts, self.pid = 0, 1
         self.up, self.died = asyncio.Event(), asyncio.Event()
         self.died.set()
 

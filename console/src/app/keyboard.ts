@@ -33,8 +33,13 @@ const INCIDENT: Record<string, Act> = {
   m: () => desk.ask('assign'),
   g: () => desk.advance(),
   x: () => desk.ask('close'),
+  v: () => desk.set(),
   Escape: () => desk.back(),
   ...Object.fromEntries(Array.from({ length: 9 }, (_, i) => [String(i + 1), () => desk.tickNumber(i + 1)])),
+}
+
+const ASSET: Record<string, Act> = {
+  v: () => document.querySelector<HTMLElement>('[data-testid="setpoint-ask"]')?.focus(),
 }
 
 const EVERYWHERE: Record<string, Act> = {
@@ -46,6 +51,7 @@ function actOf(key: string): Act | undefined {
   const { name, id } = router.now
   if (name === 'ops' || name === 'alarms') return ALARMS[key] ?? EVERYWHERE[key]
   if (name === 'incidents' && id !== null) return INCIDENT[key] ?? EVERYWHERE[key]
+  if (name === 'assets' && id !== null) return ASSET[key] ?? EVERYWHERE[key]
   return EVERYWHERE[key]
 }
 

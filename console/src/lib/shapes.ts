@@ -209,6 +209,65 @@ export interface Incident {
   timeline: TimelineEntry[]
 }
 
+export type CommandState = 'requested' | 'sent' | 'confirmed' | 'verified' | 'failed' | 'undone'
+export type Settable = number | boolean | string
+
+/** What may be written of one entity, in the attribute's unit. */
+export interface Setpoint {
+  entity: string
+  attribute: string
+  datatype: 'number' | 'integer' | 'boolean' | 'text'
+  unit: string | null
+  low: number | null
+  high: number | null
+  tolerance: number | null
+  timeout_s: number
+  undo: boolean
+}
+
+export interface CommandStep {
+  at: string
+  state: CommandState
+  who: string
+  why: string
+}
+
+export interface Command {
+  id: string
+  entity: string
+  attribute: string
+  value: Settable
+  unit: string | null
+  state: CommandState
+  open: boolean
+  reason: string
+  requested_by: string
+  requested_at: string
+  changed_at: string
+  deadline_at: string
+  previous: Settable | null
+  last_value: unknown
+  waiting: string
+  link: string
+  device: string
+  channel: string
+  field: string
+  steps: CommandStep[]
+}
+
+export interface HeldMessage {
+  id: string
+  link: string
+  device: string
+  channel: string
+  reason: string
+  detail: string
+  count: number
+  received_at: string
+  /** Base64. */
+  payload: string
+}
+
 export interface HistoryColumns {
   columns: {
     entity?: string[]
@@ -242,12 +301,12 @@ export interface Health {
 }
 
 export interface Vitals {
-  roles: Record<string, { rss_bytes?: number; cpu_s: number; silent_s: number }>
+  roles: Record<string, { rss_bytes?: number; cpu_s: number; silent_s: number | null }>
   links: Record<string, Record<string, number>>
   intake: { waiting?: number; room?: number }
-  log: { last_seq: number; messages: number; bytes: number }
+  log: { last_seq: number; messages: number; bytes: number; max_bytes?: number }
   disk_free_bytes: number
-  history: { tail_rows: number; committed_at: string | null }
+  history: { tail_rows: number; committed_at: string | null; upkeep_at?: string | null; upkeep_took_s?: number | null }
   live_clients: number
   certificates: Record<string, string | null>
 }
@@ -264,4 +323,5 @@ export type LiveMessage =
   | { type: 'alarm'; alarm: Alarm }
   | { type: 'counts'; counts: Counts }
   | { type: 'incident'; incident: Incident }
+  | { type: 'command'; command: Command }
   | { type: 'tick'; now: string }

@@ -1,7 +1,7 @@
 // What the operator does with the alarm list: move, select, acknowledge, shelve, open an incident. Keys and buttons meet here.
 import { rows, type Row } from '../lib/groups'
 import { waits } from '../lib/severity'
-import type { Alarm, LonLat } from '../lib/shapes'
+import type { Alarm, LonLat, Setpoint } from '../lib/shapes'
 import { alarms } from './alarms.svelte'
 import { t } from './i18n.svelte'
 import { incidents } from './incidents.svelte'
@@ -14,6 +14,9 @@ export type Dialog =
   | { kind: 'shelve'; alarm: Alarm }
   | { kind: 'acknowledge'; ids: string[] }
   | { kind: 'note' | 'assign' | 'close'; incident: string }
+  /** Without a setpoint the nearest ones are offered; `incident` gets a note of what was asked for. */
+  | { kind: 'setpoint'; setpoint: Setpoint | null; near?: LonLat | null; incident?: string; reason?: string }
+  | { kind: 'replay'; link: string | null; count: number }
 
 const ASK_ABOVE = 20
 

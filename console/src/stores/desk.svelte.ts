@@ -1,8 +1,9 @@
 // The incident on the page: its step cursor and the commands that keys and buttons share.
 import { mayTick, nextPhase } from '../lib/phases'
-import type { Step } from '../lib/shapes'
+import type { Incident, LonLat, Step } from '../lib/shapes'
+import { alarms } from './alarms.svelte'
 import { board } from './board.svelte'
-import { t } from './i18n.svelte'
+import { i18n, t } from './i18n.svelte'
 import { incidents } from './incidents.svelte'
 import { notices } from './notices.svelte'
 import { router } from './route.svelte'
@@ -64,6 +65,20 @@ class Desk {
     if (!this.incident || !this.#may()) return
     if (kind !== 'note' && this.incident.state === 'closed') return notices.add('error', t('incident.is_closed'))
     board.dialog = { kind, incident: this.incident.id }
+  }
+
+  /** A value for a device near the incident; the step under the cursor is the reason unless the operator says more. */
+  set(): void {
+    const incident = this.incident
+    if (!incident || !this.#may()) return
+    const step = incident.steps[this.cursor]
+    const near = incident.location ?? this.#whereItBegan(incident)
+    board.dialog = { kind: 'setpoint', setpoint: null, near, incident: incident.id, reason: step ? i18n.name(step.text) : '' }
+  }
+
+  #whereItBegan(incident: Incident): LonLat | null {
+    const linked = incident.alarms.map((one) => (typeof one === 'string' ? alarms.get(one) : one))
+    return linked.find((alarm) => alarm?.location)?.location ?? null
   }
 
   back(): void {

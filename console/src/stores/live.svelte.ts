@@ -3,6 +3,7 @@ import type { LatestColumns, LiveMessage } from '../lib/shapes'
 import { alarms } from './alarms.svelte'
 import { get } from './api'
 import { clock } from './clock.svelte'
+import { commands } from './commands.svelte'
 import { incidents } from './incidents.svelte'
 import { latest } from './latest'
 import { Link, SILENCE_MS, type LinkState, type World } from './link'
@@ -48,6 +49,7 @@ class Live {
     else if (message.type === 'alarm') alarms.apply(message.alarm)
     else if (message.type === 'counts') alarms.counts = message.counts
     else if (message.type === 'incident') incidents.apply(message.incident)
+    else if (message.type === 'command') commands.apply(message.command)
     else if (message.type === 'hello') this.#greeted(message.now)
   }
 
@@ -64,7 +66,7 @@ class Live {
 
   async #fetchAll(): Promise<void> {
     const columns = get<LatestColumns>('/api/latest').then((answer) => latest.apply(answer))
-    const settled = await Promise.allSettled([alarms.load(), incidents.load('open'), columns])
+    const settled = await Promise.allSettled([alarms.load(), incidents.load('open'), commands.load(), columns])
     // A failed fetch while the link comes and goes is not news: the next hello fetches again. The console keeps what it has.
     for (const one of settled) if (one.status === 'rejected') console.warn('refetch', one.reason)
   }

@@ -1,7 +1,7 @@
 // Hash routes: #/ops, #/alarms, #/incidents/<id> ... Back and forward work because the address is the state.
 
-export type RouteName = 'login' | 'ops' | 'alarms' | 'incidents' | 'assets' | 'admin'
-const NAMES: readonly RouteName[] = ['login', 'ops', 'alarms', 'incidents', 'assets', 'admin']
+export type RouteName = 'login' | 'ops' | 'alarms' | 'incidents' | 'assets' | 'commands' | 'admin'
+const NAMES: readonly RouteName[] = ['login', 'ops', 'alarms', 'incidents', 'assets', 'commands', 'admin']
 
 export interface Route {
   name: RouteName

@@ -20,12 +20,12 @@ from haechi.app.certificates import expiries
 from haechi.app.clock import clock_of
 from haechi.app.download import Downloader
 from haechi.app.following import feed_hub, feed_tail
-from haechi.app.health import Health, Sources
+from haechi.app.health import Health
 from haechi.app.measures import Gauges, Measures
 from haechi.app.readers import Account, Alarms, Incidents, rule_shown
 from haechi.app.settings import RunSettings
-from haechi.app.unreadable import Unreadable
 from haechi.app.vitals import Heard, report
+from haechi.app.watching import health_of, neighbours
 from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.times import to_us
@@ -49,9 +49,10 @@ from haechi.services.cities.model import City, type_of
 from haechi.services.commands import CommandReader, setpoints
 from haechi.services.history.reader import HistoryTail
 from haechi.services.incidents import shown_playbook
-from haechi.services.ingest.account import missing
 from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.stream.progress import WAIT_S, Commands, Progress
+from haechi.services.users.accounts import Person
+from haechi.services.users.tokens import PREFIX
 
 WRITES = 64  # of a face under way at once; each holds its body until the log has it
 REFRESH_S = 5.0  # a lost notice of a commit costs at most this long a tail in memory
@@ -124,24 +125,10 @@ async def _core(settings: RunSettings, client: Client) -> _Core:
         history=history,
         hub=hub,
         heard=heard,
-        health=_health(settings, log, progress, heard),
+        health=health_of(settings, city, client, progress.applied, heard),
         log_state=lambda: log_state(client),
         committed=_Committed(),
     )
-
-
-def _health(settings: RunSettings, log: NatsLog, progress: Progress, heard: Heard) -> Health:
-    account = parts.account_store(settings.folder)
-    sources = Sources(
-        last_seq=log.last_seq,
-        applied=progress.applied,
-        heard=heard,
-        disk_free=lambda: shutil.disk_usage(settings.folder).free,
-        missing=lambda: missing(account),
-        monotonic=time.monotonic,
-        unreadable=Unreadable(settings.folder).count,
-    )
-    return Health(sources)
 
 
 class _Committed:
@@ -236,7 +223,12 @@ def _application(core: _Core) -> object:
             yield
 
     inner = Starlette(routes=routes, lifespan=lifespan)
-    return SecurityHeaders(Bounded(Guard(inner, console.accounts.who, is_public)))
+    tokens = parts.service_tokens(core.settings)
+
+    async def who(token: str) -> Person | None:
+        return await tokens.who(token) if token.startswith(PREFIX) else await console.accounts.who(token)
+
+    return SecurityHeaders(Bounded(Guard(inner, who, is_public)))
 
 
 def _measures(core: _Core, account: Account, alarms: Alarms) -> Measures:
@@ -252,6 +244,8 @@ def _measures(core: _Core, account: Account, alarms: Alarms) -> Measures:
             tail_rows=core.history.tail_rows,
             committed_at=lambda: core.committed.at,
             clients=lambda: core.hub.watching,
+            neighbours=lambda: neighbours(core.settings.run_folder),
+            log_max=core.settings.log_limits.max_bytes,
         )
     )
 

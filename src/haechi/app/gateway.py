@@ -1,6 +1,7 @@
 """The gateway role: runs the adapters of the city's links in front of ingest."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from haechi.app.city import carries_commands, hastened, link_settings, plans
 from haechi.app.clock import clock_of
 from haechi.app.parts import account_store, device_registry, load_city
 from haechi.app.quarantine import QuarantineRoom
+from haechi.app.refusals import LoudRegistry
 from haechi.app.settings import RunSettings
 from haechi.app.vitals import report
 from haechi.core.errors import InvalidSettings, Unavailable
@@ -34,7 +36,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     intake = GroupIntake(log, plans(city), quarantine)
     await intake.start()
     adapters: dict[str, Adapter] = {}
-    registry_ = device_registry(settings)
+    registry_ = LoudRegistry(device_registry(settings), time.monotonic)
     for link in city.links.values():
         folder = settings.folder / "adapters" / link.id
         folder.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,8 @@ class Gauges:
     tail_rows: Callable[[], int]
     committed_at: Callable[[], int | None]  # microseconds, when history last said that it had committed
     clients: Callable[[], int]  # browsers on the live socket
+    neighbours: Callable[[], Mapping[str, Mapping[str, float]]]  # processes that say nothing themselves
+    log_max: int  # bytes the log may hold
 
 
 class Measures:
@@ -44,16 +46,26 @@ class Measures:
         gauges, log = self._gauges, await self._gauges.log()
         said = gauges.heard.said()
         committed, ends = gauges.committed_at(), await asyncio.to_thread(gauges.certificates)
+        roles = {role: {**one["process"], "silent_s": gauges.heard.silent_s(role)} for role, one in said.items()}
+        upkeep = said.get("pipeline", {}).get("upkeep", {})
+        at = upkeep.get("at")
         return {
-            "roles": {role: {**one["process"], "silent_s": gauges.heard.silent_s(role)} for role, one in said.items()},
+            "roles": roles | {name: {**one, "silent_s": None} for name, one in gauges.neighbours().items()},
             "links": said.get("gateway", {}).get("links", {}),
             "intake": said.get("gateway", {}).get("intake", {}),
             "projections": said.get("pipeline", {}).get("projections", {}),
-            "log": {"last_seq": log.last_seq, "messages": log.messages, "bytes": log.bytes},
+            "log": {
+                "last_seq": log.last_seq,
+                "messages": log.messages,
+                "bytes": log.bytes,
+                "max_bytes": gauges.log_max,
+            },
             "disk_free_bytes": gauges.disk_free(),
             "history": {
                 "tail_rows": gauges.tail_rows(),
                 "committed_at": None if committed is None else format_iso(committed),
+                "upkeep_at": None if at is None else format_iso(at),
+                "upkeep_took_s": None if at is None else upkeep["took_s"],
             },
             "live_clients": gauges.clients(),
             "certificates": {link: None if at is None else format_iso(at) for link, at in ends.items()},
@@ -71,6 +83,7 @@ class Measures:
             *_of_links(vitals),
             *_of_projections(vitals),
             *_of_stores(vitals, gauges.committed_at()),
+            *_of_upkeep(gauges.heard.said().get("pipeline", {}).get("upkeep", {})),
             _each("haechi_alarms_active", "Alarms that ask for a person.", "level", {k: counts[k] for k in LEVELS}),
             _one("haechi_alarms_unacknowledged", "Of these, not acknowledged yet.", counts["unacknowledged"]),
             _each("haechi_problem", "1 while the check finds the platform in trouble.", "check", self._problems()),
@@ -121,7 +134,7 @@ def _of_roles(vitals: Document) -> list[Metric]:
     roles: Mapping[str, Mapping[str, float]] = vitals["roles"]
 
     def of(key: str) -> dict[str, float]:
-        return {role: one[key] for role, one in roles.items() if key in one}
+        return {role: one[key] for role, one in roles.items() if one.get(key) is not None}
 
     cpu, memory = "haechi_process_cpu_seconds_total", "haechi_process_resident_memory_bytes"
     return [
@@ -163,6 +176,7 @@ def _of_stores(vitals: Document, committed: int | None) -> list[Metric]:
         _one("haechi_log_last_seq", "Number of the newest message on the log.", log["last_seq"]),
         _one("haechi_log_messages", "Messages the log holds.", log["messages"]),
         _one("haechi_log_bytes", "Bytes the log holds.", log["bytes"]),
+        _one("haechi_log_max_bytes", "Bytes beyond which the log refuses appends.", log["max_bytes"]),
         _one("haechi_disk_free_bytes", "Free space where the platform writes.", vitals["disk_free_bytes"]),
         _one("haechi_history_tail_rows", "Rows of history in memory, not in files yet.", history["tail_rows"]),
         _one("haechi_live_clients", "Browsers on the live socket.", vitals["live_clients"]),
@@ -170,6 +184,19 @@ def _of_stores(vitals: Document, committed: int | None) -> list[Metric]:
     if committed is not None:
         text = "When history last said that its files are complete, on the city's clock."
         found.append(_one("haechi_history_commit_timestamp_seconds", text, committed / SECOND))
+    return found
+
+
+def _of_upkeep(upkeep: Mapping[str, float | None]) -> list[Metric]:
+    if not upkeep:
+        return []
+    stuck_s = max(upkeep["running_s"] or 0.0, upkeep["failing_s"] or 0.0)
+    text = "How long the upkeep of history has been at one step or has failed."
+    found = [_one("haechi_history_upkeep_stuck_seconds", text, stuck_s)]
+    if (at := upkeep["at"]) is not None:
+        last = "When files of history were last merged, rolled up or removed, on the city's clock."
+        found.append(_one("haechi_history_upkeep_timestamp_seconds", last, at / SECOND))
+        found.append(_one("haechi_history_upkeep_duration_seconds", "How long that took.", upkeep["took_s"] or 0.0))
     return found
 
 

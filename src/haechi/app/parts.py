@@ -23,7 +23,7 @@ from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
 from haechi.services.ingest import account
 from haechi.services.ngsi_ld import contexts
-from haechi.services.users import accounts, devices
+from haechi.services.users import accounts, devices, tokens
 from haechi.services.watch.described import Described, from_document, from_urn
 from haechi.services.watch.parse import city_rules
 from haechi.services.watch.rules import Rule
@@ -68,6 +68,17 @@ def user_accounts(settings: RunSettings) -> accounts.Accounts:
     """People and their sessions; written by the api role and `haechi user`."""
     store = SqliteRecords(settings.folder / "users.db", accounts.COLLECTIONS)
     return accounts.Accounts(store, clock_of(None), lambda: secrets.token_urlsafe(32))
+
+
+def service_tokens(settings: RunSettings) -> tokens.Tokens:
+    """Tokens of programs, beside the people; written by `haechi token`."""
+    return service_tokens_in(settings.folder)
+
+
+def service_tokens_in(data: Path) -> tokens.Tokens:
+    """As `service_tokens`, for a data folder in which nothing has run yet."""
+    store = SqliteRecords(data / "users.db", accounts.COLLECTIONS)
+    return tokens.Tokens(store, clock_of(None), lambda: secrets.token_urlsafe(32))
 
 
 def entity_store(settings: RunSettings, *, read_only: bool = False) -> SqliteEntities:

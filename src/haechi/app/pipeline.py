@@ -3,7 +3,6 @@ incidents."""
 
 import asyncio
 import hashlib
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ import structlog
 
 from haechi.app import selfwatch
 from haechi.app.clock import clock_of
-from haechi.app.health import Health, Sources
 from haechi.app.parts import (
     account_store,
     alarm_store,
@@ -30,6 +28,7 @@ from haechi.app.parts import (
 from haechi.app.settings import RunSettings
 from haechi.app.unreadable import Unreadable
 from haechi.app.vitals import Heard, report
+from haechi.app.watching import health_of
 from haechi.app.work import Timed
 from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
@@ -42,7 +41,7 @@ from haechi.services.commands import CommandProjection, setpoints, to_log
 from haechi.services.context.projection import ContextProjection
 from haechi.services.history.writer import HistoryWriter
 from haechi.services.incidents import IncidentProjection, linked
-from haechi.services.ingest.account import AccountProjection, missing
+from haechi.services.ingest.account import AccountProjection
 from haechi.services.stream.runner import Runner
 from haechi.services.watch.projection import WatchProjection
 
@@ -58,17 +57,18 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     client = await connect(settings.log, "pipeline")
     log, bus, clock = NatsLog(client, settings.log_limits), NatsBus(client), clock_of(settings.drill)
     await log.open()
-    projections = [Timed(one) for one in _projections(settings, city)]
+    history = HistoryWriter(history_store(settings), monotonic=time.monotonic)
+    projections = [Timed(one) for one in _projections(settings, city, history)]
     await log.continue_after(max(one.position() for one in projections))
     stop = await to_log(bus, log)
     unreadable = Unreadable(settings.folder)
     runner, heard = Runner(log, bus, clock, projections, unreadable.keep), Heard(bus, time.monotonic)
     await heard.start()
-    health = _health(settings, log, runner, heard)
+    health = health_of(settings, city, client, runner.seen, heard)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(runner.run())
-            group.create_task(report("pipeline", bus, lambda: _work(projections)))
+            group.create_task(report("pipeline", bus, lambda: {"upkeep": history.upkeep(), **_work(projections)}))
             group.create_task(_keep_log(log, runner))
             await _provision(city, settings, log, clock)
             group.create_task(health.keep())
@@ -85,13 +85,13 @@ def _work(projections: Sequence[Timed]) -> Mapping[str, Any]:
     return {"projections": {one.name: one.figures() for one in projections}}
 
 
-def _projections(settings: RunSettings, city: City) -> list[Projection]:
+def _projections(settings: RunSettings, city: City, history: HistoryWriter) -> list[Projection]:
     alarms, incidents = alarm_store(settings), incident_store(settings)
     entities = entity_store(settings, read_only=True)
     described, current = describe(entities, city), current_value(entities)
     return [
         ContextProjection(entity_store(settings)),
-        HistoryWriter(history_store(settings)),
+        history,
         AccountProjection(account_store(settings.folder, read_only=False)),
         WatchProjection(
             alarms, load_rules(city), described, linked(incidents), settings.drill.speed if settings.drill else 1.0
@@ -99,21 +99,6 @@ def _projections(settings: RunSettings, city: City) -> list[Projection]:
         IncidentProjection(incidents, alarms, load_playbooks(city)),
         CommandProjection(command_store(settings), setpoints(city), current),
     ]
-
-
-def _health(settings: RunSettings, log: NatsLog, runner: Runner, heard: Heard) -> Health:
-    account = account_store(settings.folder)
-    sources = Sources(
-        last_seq=log.last_seq,
-        applied=runner.seen,
-        heard=heard,
-        disk_free=lambda: shutil.disk_usage(settings.folder).free,
-        missing=lambda: missing(account),
-        monotonic=time.monotonic,
-        unreadable=Unreadable(settings.folder).count,
-        roles=("gateway",),
-    )
-    return Health(sources)
 
 
 async def _keep_log(log: NatsLog, runner: Runner) -> None:

@@ -40,13 +40,18 @@ def declared(city: City, at: int) -> Frame:
 
 def observed(city: City, health: Health, at: int) -> Frame:
     """What health sees now, tallied like what a device sends."""
-    values = [
+    values: list[tuple[str, float, str | None]] = [
         ("lateness", max(health.late_s().values(), default=0.0), "SEC"),
         ("lag", float(max(health.behind.values(), default=0)), None),
         ("diskFree", health.disk_free() / 1e9, "E34"),
         ("gatewaySilence", health.silent_s("gateway"), "SEC"),
         ("missing", float(health.missing()), None),
+        ("logFill", health.log_fill(), None),
+        ("upkeepStuck", health.upkeep_stuck_s(), "SEC"),
+        ("clockJump", health.clock_jump_s(), "SEC"),
     ]
+    if (left_s := health.certificate_s()) is not None:
+        values.append(("certificateLeft", left_s / 86_400, "DAY"))
     rows = [Observation(urn(city), name, at, at, value, unit=unit, link=LINK) for name, value, unit in values]
     return Frame(tallies={LINK: Tally(len(rows), len(rows), 0)}, observations=to_batch(rows))
 

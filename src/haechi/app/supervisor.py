@@ -99,6 +99,7 @@ class Supervisor:
         """Starts everything, calls `started` when all roles serve, and returns after a clean stop."""
         self._write_pid()
         await self._server.start()
+        self._write_server_pid()
         keepers = [asyncio.create_task(self._keep_server())]
         try:
             first, *others = self._roles
@@ -141,6 +142,7 @@ class Supervisor:
             except Unavailable as error:
                 _events.error("nats_server_does_not_start", error=str(error))
             else:
+                self._write_server_pid()
                 return
 
     async def _stop(self, keepers: list[asyncio.Task[None]]) -> None:
@@ -150,7 +152,13 @@ class Supervisor:
         for role in reversed(self._roles):
             await role.stop()
         await self._server.stop()
-        (self._settings.run_folder / "supervisor.pid").unlink(missing_ok=True)
+        for name in ("supervisor.pid", "nats-server.pid"):
+            (self._settings.run_folder / name).unlink(missing_ok=True)
+
+    def _write_server_pid(self) -> None:
+        """For the platform's own figures; without it, on a disk that is full, one is missing."""
+        with contextlib.suppress(OSError):
+            (self._settings.run_folder / "nats-server.pid").write_text(str(self._server.pid), "ascii")
 
     def _write_pid(self) -> None:
         file = self._settings.run_folder / "supervisor.pid"

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from haechi.core.errors import Refused
 from haechi.faces.http import PERSON, error_response
 from haechi.services.users.accounts import Person
+from haechi.services.users.tokens import reaches
 
 COOKIE = "haechi_session"
 CSP = (
@@ -82,6 +83,10 @@ class Guard:
         person = await self._who(_bearer(headers) or _cookie(headers) or "")
         if person is None and not self._is_public(scope.get("method", "GET"), scope["path"]):
             await _answer(error_response(Refused(_LOG_IN), 401, {"WWW-Authenticate": "Bearer"}), scope, receive, send)
+            return
+        if person is not None and not reaches(person, scope.get("method", ""), scope["path"]):
+            refused = Refused(f"{person.user} is for {person.scope} alone; log in as a person for anything else")
+            await _answer(error_response(refused), scope, receive, send)
             return
         scope[PERSON] = person
         await self._app(scope, receive, send)

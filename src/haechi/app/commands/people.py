@@ -1,4 +1,4 @@
-"""`haechi device` and `haechi user`: who may connect and who may work."""
+"""`haechi device`, `haechi user` and `haechi token`: who may connect, who may work, which programs may look."""
 
 import argparse
 import asyncio
@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from haechi.app.clock import clock_of
-from haechi.app.parts import device_registry_in, load_city
+from haechi.app.parts import device_registry_in, load_city, service_tokens_in
 from haechi.core.errors import InvalidSettings
+from haechi.core.times import format_iso
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.services.users import accounts
 
@@ -115,4 +116,29 @@ def user_password(arguments: argparse.Namespace) -> int:
     password = secrets.token_urlsafe(18)
     asyncio.run(_accounts(arguments.data).set_password(arguments.user, password))
     print(f"user {arguments.user}, new password {password}  (shown this once)")
+    return 0
+
+
+def token_create(arguments: argparse.Namespace) -> int:
+    """Makes a token for a program and prints it, this once, or writes it to a file readable by you alone."""
+    token = service_tokens_in(arguments.data).create(arguments.name, arguments.scope, arguments.days)
+    if arguments.out:
+        _write_private(arguments.out, token)
+        print(f"token {arguments.name}, scope {arguments.scope}: written to {arguments.out}; it cannot be shown again")
+    else:
+        print(f"token {arguments.name}, scope {arguments.scope}: {token}  (shown this once)")
+    return 0
+
+
+def token_list(arguments: argparse.Namespace) -> int:
+    """One line per token."""
+    for one in service_tokens_in(arguments.data).all():
+        print(f"{one['name']:<24} {one['scope']:<10} ends {format_iso(one['expires_at'])}")
+    return 0
+
+
+def token_revoke(arguments: argparse.Namespace) -> int:
+    """Ends a token at once."""
+    service_tokens_in(arguments.data).revoke(arguments.name)
+    print(f"token {arguments.name} revoked")
     return 0

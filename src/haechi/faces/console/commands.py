@@ -35,6 +35,11 @@ async def commands(request: Request, services: ConsoleServices) -> Response:
     return json_response({"commands": found, "setpoints": writable})
 
 
+async def setpoints(request: Request, services: ConsoleServices) -> Response:
+    """`{setpoints}`: what may be written in the whole city, or of `entity`."""
+    return json_response({"setpoints": services.commands.setpoints(request.query_params.get("entity") or None)})
+
+
 async def command(request: Request, services: ConsoleServices) -> Response:
     """*Command* with its steps."""
     return json_response(await asyncio.to_thread(services.commands.command, request.path_params["id"]))

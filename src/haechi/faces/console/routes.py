@@ -32,6 +32,7 @@ READS: tuple[tuple[str, Handler], ...] = (
     ("/api/incidents/{id}", incidents.incident),
     ("/api/commands", commands.commands),
     ("/api/commands/{id}", commands.command),
+    ("/api/setpoints", commands.setpoints),
     ("/api/account", account.account),
     ("/api/quarantine", account.quarantine),
     ("/api/vitals", account.vitals),

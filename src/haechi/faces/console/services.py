@@ -50,8 +50,8 @@ class CommandReader(Protocol):
     def command(self, id: str) -> Document:
         """One command; `NotFound`."""
 
-    def setpoints(self, entity: str) -> Sequence[Document]:
-        """What of an entity may be written."""
+    def setpoints(self, entity: str | None) -> Sequence[Document]:
+        """What of an entity may be written; None: of the whole city."""
 
 
 class AccountReader(Protocol):

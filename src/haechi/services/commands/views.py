@@ -24,7 +24,7 @@ def shown_command(command: Mapping[str, Any]) -> dict[str, Any]:
 
 def shown_setpoint(setpoint: Setpoint) -> dict[str, Any]:
     """*Setpoint*: what may be written, for a console to ask in the right words."""
-    names = ("attribute", "datatype", "unit", "low", "high", "tolerance", "timeout_s", "undo")
+    names = ("entity", "attribute", "datatype", "unit", "low", "high", "tolerance", "timeout_s", "undo")
     return {name: getattr(setpoint, name) for name in names}
 
 
@@ -46,6 +46,7 @@ class CommandReader:
             raise NotFound(f"no command {id!r}; GET /api/commands lists them")
         return shown_command(found)
 
-    def setpoints(self, entity: str) -> Sequence[Mapping[str, Any]]:
-        """What of an entity may be written."""
-        return [shown_setpoint(one) for (of, _), one in sorted(self._setpoints.items()) if of == entity]
+    def setpoints(self, entity: str | None) -> Sequence[Mapping[str, Any]]:
+        """What of an entity may be written; None: of the whole city."""
+        found = sorted(self._setpoints.items())
+        return [shown_setpoint(one) for (of, _), one in found if entity in (None, of)]

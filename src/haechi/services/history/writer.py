@@ -4,7 +4,7 @@ Run by the pipeline role. The log is its write-ahead log: what was gathered and 
 a restart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -15,6 +15,7 @@ import structlog
 from haechi.core.times import DAY
 from haechi.ports import HistoryStore, Notice, Record
 from haechi.services.history import rows
+from haechi.services.history.upkeep import Upkeep
 
 _DAYS_MAX = 100  # a commit writes a file a day: `flush_rows` over more days than this are worth waiting for more
 _SCATTERED_MAX = 5  # … but not for more than so many times `flush_rows`
@@ -28,8 +29,16 @@ class HistoryWriter:
     subjects = frozenset({"obs", "entity"})
     after: tuple[str, ...] = ()
 
-    def __init__(self, store: HistoryStore, *, flush_s: float = 20.0, flush_rows: int = 200_000) -> None:
+    def __init__(
+        self,
+        store: HistoryStore,
+        *,
+        flush_s: float = 20.0,
+        flush_rows: int = 200_000,
+        monotonic: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._store = store
+        self._upkeep = Upkeep(monotonic)
         self._flush_s = flush_s
         self._flush_rows = flush_rows
         self._gathered: list[pa.RecordBatch] = []
@@ -57,9 +66,14 @@ class HistoryWriter:
         """Commits what is older than `flush_s`; otherwise one bounded step of upkeep."""
         if self._is_old(now):
             return self._flush()
-        if self._store.maintain(now):
-            return (self._notice(),)
-        return ()
+        with self._upkeep.step(now) as done:
+            done.append(self._store.maintain(now))
+        return (self._notice(),) if done[0] else ()
+
+    def upkeep(self) -> Mapping[str, float | int | None]:
+        """How the upkeep of the files goes: `at` (µs) and `took_s` of the last step that had anything to do,
+        `running_s` of the one under way, `failing_s` since the first of those that fail."""
+        return self._upkeep.told()
 
     def flush(self) -> Sequence[Notice]:
         """Commits what is gathered now (before a stop, in tests)."""

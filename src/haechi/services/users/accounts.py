@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from haechi.core.errors import Busy, Conflict, InvalidData, NotFound, Refused
 from haechi.core.times import SECOND, to_us
 from haechi.ports import Change, Clock, RecordStore
@@ -16,8 +18,9 @@ from haechi.services.users.throttle import Throttle
 
 ROLES = ("viewer", "operator", "supervisor", "admin")
 SESSION_S = 12 * 3600
-COLLECTIONS = {"users": ("role",), "sessions": ("user", "expires_at")}
+COLLECTIONS = {"users": ("role",), "sessions": ("user", "expires_at"), "tokens": ("name",)}
 _RENEW_AFTER_US = 300 * SECOND  # the sliding expiry is written at most this often: a request is not worth an fsync
+_events = structlog.get_logger("people")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -29,6 +32,7 @@ class Person:
     role: str
     name: str
     session: str = ""  # the session's id: the hash of its token
+    scope: str = ""  # what a program's token is for (`tokens.SCOPES`); empty: a person
 
     def may(self, role: str) -> bool:
         """Whether this person's role is `role` or a higher one."""
@@ -102,6 +106,7 @@ class Accounts:
         """Sets a new password when the old one is right (`Refused` else, throttled like a login); ends all sessions."""
         await self._checked(user, old, address)
         await self.set_password(user, new)
+        _events.info("password_changed", user=user, address=address)
 
     async def users(self) -> list[dict[str, Any]]:
         """All users without their password hashes: `{user, name, role, enabled, created_at}`."""
@@ -119,6 +124,7 @@ class Accounts:
         expires_at = now + SESSION_S * SECOND
         session = {"user": user, "era": body["era"], "created_at": now, "expires_at": expires_at, "address": address}
         await self._write(Change("sessions", _digest(token), session), *await self._expired(now))
+        _events.info("login", user=user, role=body["role"], address=address)
         return Person(user, body["role"], body["name"], _digest(token)), token
 
     async def _checked(self, user: str, password: str, address: str) -> dict[str, Any]:
@@ -130,6 +136,8 @@ class Accounts:
         body = await asyncio.to_thread(self._store.get, "users", user)
         usable = body if body and body["enabled"] else None
         if not await self._passwords.matches(usable["password"] if usable else None, password) or not usable:
+            # What a stranger typed as a name may be a password: only names of ours are written down.
+            _events.warning("login_refused", user=user if body else "unknown", address=address)
             raise Refused("user or password is wrong; check both (an administrator can set a new password)")
         self._throttle.succeeded(user, address, self._now())
         return usable
