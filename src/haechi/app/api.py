@@ -15,10 +15,10 @@ from nats.aio.client import Client
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
-from haechi.app import parts
+from haechi.app import order, parts
+from haechi.app.broker import Broker, BrokerNeeds
 from haechi.app.certificates import expiries
 from haechi.app.clock import clock_of
-from haechi.app.download import Downloader
 from haechi.app.following import feed_hub, feed_tail
 from haechi.app.health import Health
 from haechi.app.measures import Gauges, Measures
@@ -39,7 +39,6 @@ from haechi.faces.console.static import is_public
 from haechi.faces.gate import Bounded, Gate
 from haechi.faces.guard import Guard, SecurityHeaders
 from haechi.faces.metrics import routes as metrics_routes
-from haechi.faces.ngsi_ld.routes import NgsiServices
 from haechi.faces.ngsi_ld.routes import routes as ngsi_routes
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.plugins.stores.nats.state import LogState, log_state
@@ -49,7 +48,6 @@ from haechi.services.cities.model import City, type_of
 from haechi.services.commands import CommandReader, setpoints
 from haechi.services.history.reader import HistoryTail
 from haechi.services.incidents import shown_playbook
-from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.stream.progress import WAIT_S, Commands, Progress
 from haechi.services.users.accounts import Person
 from haechi.services.users.tokens import PREFIX
@@ -107,6 +105,7 @@ async def _core(settings: RunSettings, client: Client) -> _Core:
     city = parts.load_city(Path(settings.city))
     clock = clock_of(settings.drill)
     await log.open()
+    await order.wait_made(settings)
     progress = Progress(bus)
     await progress.start()
     heard = Heard(bus, time.monotonic)
@@ -203,22 +202,28 @@ def _config(settings: RunSettings, application: object) -> uvicorn.Config:
 
 def _application(core: _Core) -> object:
     console, feed, measures = _console(core)
-    download = Downloader()
-    contexts = Contexts(
-        parts.context_store(core.settings), download, core.clock, lambda: uuid.uuid4().hex, core.city.contexts
+    broker = Broker(
+        BrokerNeeds(
+            core.settings,
+            core.city.contexts,
+            core.clock,
+            core.bus,
+            core.entities,
+            Gate(_Writer(core), WRITES, _behind(core)),
+            Commands(core.log, core.progress),
+        )
     )
-    ngsi = NgsiServices(core.entities, Gate(_Writer(core), WRITES, _behind(core)), core.clock, contexts)
     routes: list[BaseRoute] = [
         *console_routes(console),
         *metrics_routes(measures.metrics),
-        Mount("/ngsi-ld/v1", routes=ngsi_routes(ngsi)),
+        Mount("/ngsi-ld/v1", routes=ngsi_routes(broker.services)),
         *files(),
     ]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(download.close)
+            await stack.enter_async_context(broker.running())
             await stack.enter_async_context(feed.running())
             yield
 

@@ -3,11 +3,13 @@
 import asyncio
 import ipaddress
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from haechi.core.errors import InvalidData, Unavailable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 TIMEOUT_S = 5.0
 LARGEST = 2**20
@@ -23,6 +25,8 @@ class Downloader:
 
     async def __call__(self, url: str) -> bytes:
         """The body of a 2xx answer of at most 1 MiB; `Unavailable` or `InvalidData` says why there is none."""
+        import aiohttp  # noqa: PLC0415 - as in `_client`
+
         await _refuse_link_local(url)
         timeout = aiohttp.ClientTimeout(TIMEOUT_S)
         try:
@@ -39,7 +43,9 @@ class Downloader:
             raise InvalidData(f"it is larger than {LARGEST} bytes", "too_large")
         return content
 
-    def _client(self) -> aiohttp.ClientSession:
+    def _client(self) -> "aiohttp.ClientSession":
+        import aiohttp  # noqa: PLC0415 - 10 MB that few cities need
+
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         return self._session

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from haechi import registry
+from haechi.app import order
 from haechi.app.city import carries_commands, hastened, link_settings, plans
 from haechi.app.clock import clock_of
 from haechi.app.parts import account_store, device_registry, load_city
@@ -32,6 +33,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     client = await connect(settings.log, "gateway")
     log, bus = NatsLog(client, settings.log_limits), NatsBus(client)
     await log.open()
+    await order.wait_made(settings)
     quarantine = QuarantineRoom(account_store(settings.folder))
     intake = GroupIntake(log, plans(city), quarantine)
     await intake.start()

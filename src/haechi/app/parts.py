@@ -23,6 +23,7 @@ from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
 from haechi.services.ingest import account
 from haechi.services.ngsi_ld import contexts
+from haechi.services.subscriptions import book
 from haechi.services.users import accounts, devices, tokens
 from haechi.services.watch.described import Described, from_document, from_urn
 from haechi.services.watch.parse import city_rules
@@ -118,6 +119,11 @@ def incident_store(settings: RunSettings, *, read_only: bool = False) -> RecordS
 def context_store(settings: RunSettings) -> RecordStore:
     """The @contexts stored here; written by the api role."""
     return SqliteRecords(settings.folder / "jsonld.db", contexts.COLLECTIONS)
+
+
+def subscription_store(settings: RunSettings) -> RecordStore:
+    """NGSI-LD subscriptions; written by the api role, looked into by the pipeline."""
+    return SqliteRecords(settings.folder / "subscriptions.db", book.COLLECTIONS)
 
 
 def command_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:

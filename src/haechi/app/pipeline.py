@@ -4,13 +4,14 @@ incidents."""
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import structlog
 
-from haechi.app import selfwatch
+from haechi.app import order, selfwatch
 from haechi.app.clock import clock_of
 from haechi.app.parts import (
     account_store,
@@ -24,6 +25,7 @@ from haechi.app.parts import (
     load_city,
     load_playbooks,
     load_rules,
+    subscription_store,
 )
 from haechi.app.settings import RunSettings
 from haechi.app.unreadable import Unreadable
@@ -38,11 +40,13 @@ from haechi.ports import Clock, Log, Projection
 from haechi.services.cities.model import City
 from haechi.services.cities.provision import commands
 from haechi.services.commands import CommandProjection, setpoints, to_log
+from haechi.services.context.outbox import SEEN, Outbox
 from haechi.services.context.projection import ContextProjection
 from haechi.services.history.writer import HistoryWriter
 from haechi.services.incidents import IncidentProjection, linked
 from haechi.services.ingest.account import AccountProjection
 from haechi.services.stream.runner import Runner
+from haechi.services.subscriptions.book import Book
 from haechi.services.watch.projection import WatchProjection
 
 TRIM_S = 10.0
@@ -58,9 +62,14 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     log, bus, clock = NatsLog(client, settings.log_limits), NatsBus(client), clock_of(settings.drill)
     await log.open()
     history = HistoryWriter(history_store(settings), monotonic=time.monotonic)
-    projections = [Timed(one) for one in _projections(settings, city, history)]
+    model = entity_store(settings)
+    outbox = Outbox(model, Book(subscription_store(settings)).interest)
+    live = ContextProjection(model, outbox)
+    projections = [Timed(one) for one in (live, *_projections(settings, city, history))]
     await log.continue_after(max(one.position() for one in projections))
+    order.made(settings)
     stop = await to_log(bus, log)
+    await bus.listen(SEEN, _seen_by(outbox))
     unreadable = Unreadable(settings.folder)
     runner, heard = Runner(log, bus, clock, projections, unreadable.keep), Heard(bus, time.monotonic)
     await heard.start()
@@ -85,12 +94,18 @@ def _work(projections: Sequence[Timed]) -> Mapping[str, Any]:
     return {"projections": {one.name: one.figures() for one in projections}}
 
 
+def _seen_by(outbox: Outbox) -> Callable[[str, bytes], Awaitable[None]]:
+    async def heard(subject: str, payload: bytes) -> None:
+        outbox.seen = int(orjson.loads(payload)["number"])
+
+    return heard
+
+
 def _projections(settings: RunSettings, city: City, history: HistoryWriter) -> list[Projection]:
     alarms, incidents = alarm_store(settings), incident_store(settings)
     entities = entity_store(settings, read_only=True)
     described, current = describe(entities, city), current_value(entities)
     return [
-        ContextProjection(entity_store(settings)),
         history,
         AccountProjection(account_store(settings.folder, read_only=False)),
         WatchProjection(

@@ -1,12 +1,14 @@
 """The NGSI-LD face over a real store: frames go through the projection as if they had come from the log."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -19,8 +21,13 @@ from haechi.faces.ngsi_ld.routes import NgsiServices, routes
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.ports import Record
+from haechi.services.context.outbox import Outbox
 from haechi.services.context.projection import ContextProjection
 from haechi.services.ngsi_ld.contexts import COLLECTIONS, Contexts
+from haechi.services.subscriptions.book import COLLECTIONS as SUBSCRIPTIONS
+from haechi.services.subscriptions.book import Book
+from haechi.services.subscriptions.model import Endpoint
+from haechi.services.subscriptions.notifier import Notifier, Sources
 
 CITY = "https://gimpo.example/context.jsonld"
 CITY_TERMS = {"@context": {"gimpo": "https://gimpo.example/terms#", "speed": "gimpo:speed", "Bus": "gimpo:Bus"}}
@@ -38,6 +45,7 @@ class Clock:
 
     async def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
+        await asyncio.sleep(0.01)  # others have their turn
 
 
 class Api:
@@ -46,13 +54,34 @@ class Api:
     def __init__(self, store: SqliteEntities, folder: Path) -> None:
         self.clock = Clock()
         self.frames: list[Frame] = []
-        self._context = ContextProjection(store)
         self.served: dict[str, bytes] = {}
         self._records = SqliteRecords(folder / "jsonld.db", COLLECTIONS)
-        services = NgsiServices(store, self._write, self.clock, self.reopened_contexts())
+        self.outbox = Outbox(store)
+        self._context = ContextProjection(store, self.outbox)
+        self.sent: list[tuple[str, dict[str, str], Any]] = []  # uri, headers, body of each notification
+        self.refused: set[str] = set()  # uris that take nothing now
+        contexts, self.book = self.reopened_contexts(), Book(SqliteRecords(folder / "subscriptions.db", SUBSCRIPTIONS))
+        self._sources = Sources(self.book, store, store, contexts, self._send, self.clock, self._seen)
+        self.notifier = self.reopened_notifier()
+        services = NgsiServices(store, self._write, self.clock, contexts, self.notifier, self._watched_anew)
         app = Starlette(routes=[Mount("/ngsi-ld/v1", routes=routes(services))])
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://haechi/ngsi-ld/v1/")
+
+    async def _send(self, endpoint: Endpoint, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
+        if endpoint.uri in self.refused:
+            raise Unavailable("nobody listens there")
+        self.sent.append((endpoint.uri, dict(headers), orjson.loads(body)))
+
+    async def _seen(self, number: int) -> None:
+        self.outbox.seen = number
+
+    async def _watched_anew(self) -> None:
+        self.outbox.interest = self.book.interest()
+
+    def reopened_notifier(self) -> Notifier:
+        """As after a restart."""
+        return Notifier(self._sources)
 
     def reopened_contexts(self) -> Contexts:
         """As another process would read them."""

@@ -8,9 +8,9 @@ import orjson
 from starlette.requests import Request
 
 from haechi.core.errors import HaechiError, InvalidData, NotSupported
-from haechi.faces.ngsi_ld.links import link_context, query_context_of
+from haechi.faces.ngsi_ld.links import link_context
 from haechi.services.ngsi_ld.contexts import Contexts
-from haechi.services.ngsi_ld.names import Context
+from haechi.services.ngsi_ld.names import CORE_CONTEXT, Context
 
 LARGEST = 10 * 2**20
 DEEPEST = 60  # levels of arrays and objects in a body
@@ -137,6 +137,12 @@ async def body_of(request: Request) -> Any:
     return (await _json(request, (JSON, LD)))[0]
 
 
+async def read_named(request: Request) -> tuple[Any, Any]:
+    """The JSON body without `@context`, and the `@context` value as the client wrote it (None: the core's)."""
+    body, media = await _json(request, (JSON, LD, MERGE) if request.method == "PATCH" else (JSON, LD))
+    return _named(request, body, media)
+
+
 async def read_batch(request: Request, contexts: Contexts) -> list[tuple[Any, Context | HaechiError]]:
     """The members of a batch, each with its context or what is wrong with that: the other members go on (5.6.7.4)."""
     body, media = await _json(request, (JSON, LD, MERGE))
@@ -164,27 +170,28 @@ async def _member(request: Request, body: Any, media: str, contexts: Contexts) -
 
 
 async def _with_context(request: Request, body: Any, media: str, contexts: Contexts) -> tuple[Any, Context]:
-    """One document and its context; the place where the context stands follows from the media type (clause 6.3.5)."""
+    """One document and its context."""
+    rest, given = _named(request, body, media)
+    return rest, CORE_CONTEXT if given is None else await contexts.resolve(given)
+
+
+def _named(request: Request, body: Any, media: str) -> tuple[Any, Any]:
+    """One document without its `@context`, and the value of that, None when there is none; where it stands follows
+    from the media type (clause 6.3.5)."""
     inside = isinstance(body, dict) and "@context" in body
+    link = link_context(request.headers.getlist("link"))
     if media == LD:
-        if link_context(request.headers.getlist("link")) is not None:
+        if link is not None:
             raise InvalidData(_NO_LINK, "bad_request")
         if not inside:
             raise InvalidData(f"with {LD} the body needs an @context; add it or send {JSON}", "bad_request")
-        return await _apart(body, contexts)
-    if inside and media == MERGE:
-        return await _apart(body, contexts)
-    if inside:
+    elif inside and media != MERGE:
         raise InvalidData(
             f"an @context in the body needs Content-Type: {LD}; or name it in a Link header", "bad_request"
         )
-    return body, await query_context_of(request.headers.getlist("link"), contexts)
-
-
-async def _apart(body: Mapping[str, Any], contexts: Contexts) -> tuple[Any, Context]:
-    """The document without its `@context`, and that."""
-    rest = {name: value for name, value in body.items() if name != "@context"}
-    return rest, await contexts.resolve(body["@context"])
+    if not inside:
+        return body, link
+    return {name: value for name, value in body.items() if name != "@context"}, body["@context"]
 
 
 async def _bytes(request: Request) -> bytes:

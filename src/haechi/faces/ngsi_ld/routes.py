@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.faces.http import PERSON, require
-from haechi.faces.ngsi_ld import batch, discovery, entities, hosted
+from haechi.faces.ngsi_ld import batch, discovery, entities, hosted, subscriptions
 from haechi.faces.ngsi_ld.errors import error_response
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.requests import check_tenant
@@ -38,6 +38,13 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
     },
     ("jsonldContexts",): {"POST": hosted.add, "GET": hosted.listed},
     ("jsonldContexts", "*"): {"GET": hosted.serve, "DELETE": hosted.delete},
+    ("subscriptions",): {"POST": subscriptions.create, "GET": subscriptions.query},
+    ("subscriptions", "*"): {
+        "GET": subscriptions.retrieve,
+        "PATCH": subscriptions.update,
+        "DELETE": subscriptions.delete,
+    },
+    ("subscriptions", "*", "explain"): {"GET": subscriptions.explain},
     ("types",): {"GET": discovery.types},
     ("types", "*"): {"GET": discovery.type_info},
     ("attributes",): {"GET": discovery.attributes},

@@ -7,6 +7,7 @@ from typing import Protocol
 from haechi.core.frame import Frame
 from haechi.ports import Clock, EntityCensus, EntityStore
 from haechi.services.ngsi_ld.contexts import Contexts
+from haechi.services.subscriptions.notifier import Notifier
 
 
 class LiveModel(EntityStore, EntityCensus, Protocol):
@@ -15,12 +16,13 @@ class LiveModel(EntityStore, EntityCensus, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NgsiServices:
-    """`write` appends a frame on subject `entity` to the log and returns when reads of `store` see it.
-
-    `contexts` knows user @contexts and where they may be had.
+    """`write` appends a frame on subject `entity` to the log and returns when reads of `store` see it; `watched_anew`
+    returns when changes are kept for the subscriptions there are now.
     """
 
     store: LiveModel
     write: Callable[[Frame], Awaitable[None]]
     clock: Clock
     contexts: Contexts
+    notifier: Notifier
+    watched_anew: Callable[[], Awaitable[None]]

@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 import orjson
 
 from haechi.core.entity import Entity
-from haechi.ports import EntityChanges
+from haechi.ports import EntityChanges, Notice, Record
 
 KEPT = 1_000_000  # changes kept at most for a notifier that stands still
+
+SEEN = "subscriptions.seen"  # notice on the bus: changes up to that number are told
+WATCH_ANEW = b'"subscriptions.changed"'
 
 Interest = Callable[[str, Sequence[str]], bool]  # id and types of an entity
 
@@ -20,15 +23,22 @@ def nobody(id: str, types: Sequence[str]) -> bool:
 class Outbox:
     """A change is written in the transaction that makes it, so that a kill neither loses nor repeats it.
 
-    `interest` is replaced when subscriptions come and go; `seen` is how far the notifier needs nothing any more. Both
+    `interest` is asked again when subscriptions come and go; `seen` is how far the notifier needs nothing any more and
     may be set from another thread.
     """
 
-    def __init__(self, store: EntityChanges) -> None:
-        self._store = store
-        self.interest: Interest = nobody
+    def __init__(self, store: EntityChanges, ask: Callable[[], Interest] = lambda: nobody) -> None:
+        """`ask` reads what the subscriptions there are now ask for."""
+        self._store, self._ask = store, ask
+        self.interest: Interest = ask()
         self.seen = 0
         self._trimmed = 0
+
+    def watch_anew(self, record: Record) -> Notice:
+        """Obeys an `ops` record of kind `subscriptions.changed`: from the next record on, what is asked now counts."""
+        command = orjson.loads(record.payload)
+        self.interest = self._ask()
+        return Notice(f"reply.{command['id']}", orjson.dumps({"ok": True}))
 
     def of(self, puts: Mapping[str, Entity | None], before: Mapping[str, bytes]) -> Sequence[bytes]:
         """What is to be told of these entities as they are now, in order."""

@@ -22,7 +22,7 @@ from haechi.core.urn import type_of
 from haechi.ports import EntityStore, Notice, Record
 from haechi.services.context import changes
 from haechi.services.context.newest import newest
-from haechi.services.context.outbox import Outbox
+from haechi.services.context.outbox import WATCH_ANEW, Outbox
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class ContextProjection:
     """Holds nothing between two batches but the store, which remembers what it wrote last."""
 
     name = "context"
-    subjects = frozenset({"obs", "entity"})
+    subjects = frozenset({"obs", "entity", "ops"})
     after: tuple[str, ...] = ()
 
     def __init__(self, store: EntityStore, outbox: Outbox | None = None) -> None:
@@ -71,7 +71,9 @@ class ContextProjection:
 
     def _run(self, records: Sequence[Record]) -> list[Notice]:
         notices: list[Notice] = []
-        decoded = [(record, frames.decode(record.payload)) for record in records]
+        if self._outbox:
+            notices += [self._outbox.watch_anew(one) for one in records if _is_for_outbox(one)]
+        decoded = [(one, frames.decode(one.payload)) for one in records if one.subject != "ops"]
         for subject, run in groupby(decoded, key=lambda one: one[0].subject):
             some = list(run)
             if subject == "obs":
@@ -152,6 +154,10 @@ class ContextProjection:
         self._before.update(found)
         for id in wanted:
             self._entities[id] = orjson.loads(found[id]) if id in found else None
+
+
+def _is_for_outbox(record: Record) -> bool:
+    return record.subject == "ops" and WATCH_ANEW in record.payload
 
 
 @contextmanager

@@ -23,6 +23,11 @@ def parse(
     return types, (lambda entity: test(frozenset(entity["type"]))) if parser.needs_test else None
 
 
+def renamed(text: str, rename: Callable[[str], str]) -> str:
+    """The same selection with other names."""
+    return text if text == "*" else _NAME.sub(lambda found: rename(found[0]), text)
+
+
 class _Parser:
     def __init__(self, text: str, expand: Callable[[str], str]) -> None:
         self.text, self.at, self.types, self.needs_test = text, 0, list[str](), False

@@ -1,0 +1,237 @@
+"""Reads the changes of the live model and hands each to the subscriptions that ask for it. Runs in the api role.
+
+How far it is lies in the book with the counters, committed together a few times a second: after a kill the last
+fraction of a second is told again, with the same notification ids, and nothing is left out.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from haechi.core.errors import HaechiError, NotFound, Unavailable
+from haechi.core.times import to_us
+from haechi.ports import Clock, EntityChanges, EntityQuery, EntityStore
+from haechi.services.ngsi_ld.contexts import Contexts
+from haechi.services.ngsi_ld.representation import shown
+from haechi.services.subscriptions.book import Book, Kept
+from haechi.services.subscriptions.delivery import Delivery, Send, Tools
+from haechi.services.subscriptions.matching import changed, fired, why_not
+from haechi.services.subscriptions.model import Subscription, compile_subscription
+
+READ = 500  # changes looked at in one go
+FLUSH_S = 0.25
+LOOK_S = 1.0
+RETRY_S = 1.0
+PERIODIC_MOST = 1000  # entities in a periodic notification
+
+_events = structlog.get_logger("subscriptions")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the notifier reads and how it sends. `seen` tells the writer of changes how far it needs none any more."""
+
+    book: Book
+    changes: EntityChanges
+    store: EntityStore
+    contexts: Contexts
+    send: Send
+    clock: Clock
+    seen: Callable[[int], Awaitable[None]]
+
+
+class Notifier:
+    """Call `load` once, then `run`; `wake` when the live model has moved."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._deliveries: dict[str, Delivery] = {}
+        self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        self._starts: dict[str, int] = {}  # the last change a subscription must not be told of
+        self._moved: dict[str, Kept] = {}
+        self._read = sources.book.position()
+        self._flushed = self._read
+        self._work = asyncio.Event()
+
+    async def load(self) -> None:
+        """Takes up all that are stored. One whose context is gone is told as failing and stays."""
+        position = self._sources.book.position()
+        for kept in await asyncio.to_thread(self._sources.book.all):
+            start = position if kept.state.cursor is None else kept.state.cursor
+            try:
+                await self._take(kept, start)
+            except HaechiError as error:
+                kept.state.failing, kept.state.reason = True, str(error)
+                self._note_moved(kept)
+                _events.error("subscription_not_taken_up", subscription=kept.id, error=str(error))
+        self._read = min([position, *self._starts.values()])
+
+    def wake(self) -> None:
+        """There may be changes."""
+        self._work.set()
+
+    # --- for the face ---
+
+    def all(self) -> list[Kept]:
+        """In order of creation."""
+        return [one.kept for one in self._deliveries.values()]
+
+    def get(self, id: str) -> Kept:
+        """`NotFound` when there is none."""
+        return self._delivery(id).kept
+
+    def explained(self, id: str) -> dict[str, Any]:
+        """What became of the last changes it might have been told of, and what was given up."""
+        delivery = self._delivery(id)
+        return {
+            "id": id,
+            "changes": list(reversed(delivery.explained)),
+            "lastFailureReason": delivery.kept.state.reason or None,
+            "givenUp": self._sources.book.failures(id),
+        }
+
+    async def put(self, kept: Kept) -> None:
+        """A new or changed subscription, compiled before it is stored: `InvalidData` changes nothing."""
+        subscription = await self._compiled(kept)
+        types = {name for one in subscription.selectors for name in one.types}
+        everything = not subscription.selectors or "*" in types
+        kept.types = None if everything else sorted(types)
+        start = await asyncio.to_thread(self._sources.changes.last_change)
+        await asyncio.to_thread(self._sources.book.put, [kept])
+        await self._drop(kept.id)
+        self._begin(kept, subscription, start)
+
+    async def remove(self, id: str) -> None:
+        """`NotFound` when there is none."""
+        self._delivery(id)
+        await self._drop(id)
+        await asyncio.to_thread(self._sources.book.remove, id)
+
+    def _delivery(self, id: str) -> Delivery:
+        if id not in self._deliveries:
+            raise NotFound(f"no subscription {id}; GET /ngsi-ld/v1/subscriptions lists those there are")
+        return self._deliveries[id]
+
+    # --- inside ---
+
+    async def _compiled(self, kept: Kept) -> Subscription:
+        context = await self._sources.contexts.resolve(kept.context)
+        own = kept.body.get("jsonldContext")
+        told = context if own is None else await self._sources.contexts.resolve(own)
+        return compile_subscription(kept.body, context, told)
+
+    async def _take(self, kept: Kept, start: int) -> None:
+        self._begin(kept, await self._compiled(kept), start)
+
+    def _begin(self, kept: Kept, subscription: Subscription, start: int) -> None:
+        tools = Tools(self._sources.send, self._sources.clock, self._sources.book.give_up, self._note_moved)
+        delivery = Delivery(kept, subscription, tools)
+        self._deliveries[kept.id], self._starts[kept.id] = delivery, start
+        tasks = [asyncio.create_task(delivery.run(), name=kept.id)]
+        if subscription.interval_s is not None:
+            tasks.append(asyncio.create_task(self._periodic(delivery, subscription.interval_s)))
+        self._tasks[kept.id] = tasks
+
+    async def _drop(self, id: str) -> None:
+        tasks = self._tasks.pop(id, [])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._deliveries.pop(id, None)
+        self._starts.pop(id, None)
+        self._moved.pop(id, None)
+
+    def _note_moved(self, kept: Kept) -> None:
+        self._moved[kept.id] = kept
+
+    async def run(self) -> None:
+        """Until cancelled; what is not delivered by then is delivered after the next start."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read_changes())
+                group.create_task(self._flush_for_ever())
+        finally:
+            for id in list(self._tasks):
+                for task in self._tasks[id]:
+                    task.cancel()
+
+    async def _read_changes(self) -> None:
+        while True:
+            try:
+                rows = await asyncio.to_thread(self._sources.changes.changes, self._read, READ)
+            except Unavailable as error:
+                _events.warning("changes_not_read", error=str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            for number, body in rows:
+                self._look(number, orjson.loads(body))
+                self._read = number
+            if not rows:
+                self._work.clear()
+                try:
+                    await asyncio.wait_for(self._work.wait(), LOOK_S)
+                except TimeoutError:
+                    continue
+
+    def _look(self, number: int, body: Mapping[str, Any]) -> None:
+        change = changed(body["entity"], body["before"], body["after"])
+        types, now = change.now["type"], to_us(self._sources.clock.now())
+        for id, delivery in self._deliveries.items():
+            subscription = delivery.subscription
+            if subscription.interval_s is not None or number <= self._starts[id]:
+                continue
+            if not subscription.asks(change.entity, types):
+                continue
+            if not subscription.lives(now):
+                delivery.note(number, change.entity, "not sent: the subscription is paused or expired")
+            elif fired(subscription, change) and not (reason := why_not(subscription, change)):
+                delivery.offer(number, change)
+            else:
+                delivery.note(number, change.entity, why_not(subscription, change) or reason)
+
+    async def _periodic(self, delivery: Delivery, interval_s: float) -> None:
+        while True:
+            await self._sources.clock.sleep(interval_s)
+            if delivery.subscription.lives(to_us(self._sources.clock.now())):
+                try:
+                    documents = await asyncio.to_thread(self._matching, delivery.subscription)
+                except HaechiError as error:
+                    _events.warning("periodic_not_told", subscription=delivery.kept.id, error=str(error))
+                    continue
+                if documents:
+                    await delivery.tell(documents)
+
+    def _matching(self, subscription: Subscription) -> Sequence[dict[str, Any]]:
+        types = {name for one in subscription.selectors for name in one.types} - {"*"}
+
+        def matches(entity: Mapping[str, Any]) -> bool:
+            fits = subscription.asks(entity["id"], entity["type"])
+            return fits and (subscription.test is None or subscription.test(entity))
+
+        query = EntityQuery(types=tuple(sorted(types)), matches=matches, limit=PERIODIC_MOST)
+        return [shown(one, subscription.view) for one in self._sources.store.query(query).entities]
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Counters and positions, in one commit; then the changes nobody needs may go."""
+        moved, read = list(self._moved.values()), self._read
+        if not moved and read == self._flushed:
+            return
+        self._moved = {}
+        try:
+            await asyncio.to_thread(self._sources.book.put, moved, read)
+        except Unavailable as error:
+            self._moved = {one.id: one for one in moved} | self._moved
+            _events.warning("subscriptions_not_stored", error=str(error))
+            return
+        self._flushed = read
+        cursors = [one.kept.state.cursor for one in self._deliveries.values()]
+        await self._sources.seen(min([read, *(one for one in cursors if one is not None)]))
