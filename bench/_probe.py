@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import orjson
 
@@ -68,7 +69,7 @@ class Probe:
         for one in asking:
             one.cancel()
         for ended in await asyncio.gather(*asking, return_exceptions=True):
-            if not isinstance(ended, asyncio.CancelledError):
+            if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
                 raise ended  # a question failed: without it probes are never seen
         self._sender.transport.close()
 
@@ -122,9 +123,8 @@ class Publisher(asyncio.Protocol):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self.transport = transport
-        transport.write(_mqtt.connect(self._user, self._secret))  # type: ignore[attr-defined]
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(_mqtt.connect(self._user, self._secret))
 
     def data_received(self, received: bytes) -> None:
         if not self.ready.done():
@@ -134,4 +134,4 @@ class Publisher(asyncio.Protocol):
     def publish(self, topic: str, payload: bytes) -> None:
         packet = _mqtt.publish(topic, payload, self._number)
         self._number += 1
-        self.transport.write(packet)  # type: ignore[attr-defined]
+        self.transport.write(packet)
