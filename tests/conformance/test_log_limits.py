@@ -8,9 +8,8 @@ import pytest
 
 from haechi.core.errors import Unavailable
 from haechi.plugins.stores.nats.log import NatsLog, close, connect
-from haechi.plugins.stores.nats.server import Address
+from haechi.plugins.stores.nats.server import Address, LogLimits
 from haechi.plugins.stores.nats.state import log_state
-from haechi.plugins.stores.nats.upkeep import LogLimits
 
 ALL = frozenset({"obs", "entity", "ops"})
 KIB = 1024

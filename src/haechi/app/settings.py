@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from haechi.core.errors import InvalidSettings
-from haechi.plugins.stores.nats.server import Address
-from haechi.plugins.stores.nats.upkeep import LogLimits
+from haechi.plugins.stores.nats.server import Address, LogLimits
 
 GIB = 1024**3
 DURABILITY = ("disk", "os")

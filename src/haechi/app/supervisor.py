@@ -14,12 +14,13 @@ from pathlib import Path
 
 import structlog
 
+from haechi.app import order
 from haechi.app.settings import RunSettings
 from haechi.core.errors import InvalidSettings, Unavailable
 from haechi.plugins.stores.nats.made import sync_tree
 from haechi.plugins.stores.nats.server import NatsServer, ServerSettings, die_with_parent
 
-ROLES = ("pipeline", "api", "gateway")  # in the order they start; they stop the other way round
+ROLES = ("pipeline", "api", "gateway")  # they start side by side (`order`) and stop the other way round
 START_S = 60.0
 STOP_S = 20.0
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -102,10 +103,9 @@ class Supervisor:
         self._write_server_pid()
         keepers = [asyncio.create_task(self._keep_server())]
         try:
-            first, *others = self._roles
-            for some in ([first], others):  # the pipeline makes the stores that the others open
-                keepers += [asyncio.create_task(role.keep()) for role in some]
-                await self._first(_all_ready(some), keepers, stop)
+            order.forget(self._settings)
+            keepers += [asyncio.create_task(role.keep()) for role in self._roles]
+            await self._first(_all_ready(self._roles), keepers, stop)
             await asyncio.to_thread(sync_tree, self._settings.folder / "log")
             if not stop.is_set():
                 started()

@@ -22,6 +22,7 @@ from haechi.app.roles import run_role
 from haechi.app.settings import DrillClock, RunSettings
 from haechi.app.supervisor import free_port, require_free, running_supervisor
 from haechi.core.errors import InvalidSettings
+from haechi.core.optional import without
 from haechi.core.times import to_us
 from haechi.plugins.stores.nats.server import Address
 from haechi.services.cities.model import City
@@ -50,7 +51,10 @@ def _supervise(settings: RunSettings) -> NoReturn:
 
 def _run_role(arguments: argparse.Namespace) -> int:
     settings = run_settings.load(arguments.data.resolve())
-    return run_role(arguments.role, import_module(f"haechi.app.{arguments.role}").run, settings)
+    with without("aiohttp"):
+        import nats.aio.client  # noqa: F401, PLC0415 - before the role does
+    role = import_module(f"haechi.app.{arguments.role}")
+    return run_role(arguments.role, role.run, settings)
 
 
 def make_settings(arguments: argparse.Namespace, city: City) -> RunSettings:

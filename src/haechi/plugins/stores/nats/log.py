@@ -20,8 +20,8 @@ from nats.js.errors import Error as JetStreamError
 from haechi.core.errors import Unavailable
 from haechi.core.times import to_us
 from haechi.plugins.stores.nats import upkeep
-from haechi.plugins.stores.nats.server import Address
-from haechi.plugins.stores.nats.upkeep import PREFIX, STREAM, LogLimits, answering
+from haechi.plugins.stores.nats.server import Address, LogLimits
+from haechi.plugins.stores.nats.upkeep import PREFIX, STREAM, answering
 from haechi.ports import Record
 
 BATCH = 256  # records a read hands over at most
@@ -29,6 +29,10 @@ FIRST_BATCH = 16  # before the size of the records is known
 READ_BYTES = 32 * 1024 * 1024  # asked for at once: more than its queue holds, and the server drops the connection
 APPEND_S = 12.0  # an append is tried that long: a killed server is back within it, a full disk is told soon
 CONFIRM_S = 5.0
+TAKE_S = 1.0
+CONNECT_S = 10.0
+PENDING_BYTES = 64 * 1024 * 1024  # on their way to a server that does not read; then nothing more is sent to it
+NOTICES_MAX, NOTICES_BYTES = 65_536, 16 * 1024 * 1024  # that wait for one listener; later ones are dropped
 STORE_FAILED = 10077  # JetStream's JSStreamStoreFailedF: the stream is at its limit, or its disk refused the write
 
 _events = structlog.get_logger("log")
@@ -54,19 +58,21 @@ async def connect(address: Address, name: str) -> Client:
         # The client retries its first connection for ever where it may reconnect for ever: ask for the port first.
         _, writer = await asyncio.open_connection("127.0.0.1", address.port)
         writer.close()
-        await client.connect(
-            f"nats://127.0.0.1:{address.port}",
-            token=address.token,
-            name=name,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # a float works and is needed
-            disconnected_cb=lost,
-            reconnected_cb=back,
-            error_cb=failed,
-            connect_timeout=5,
-            allow_reconnect=True,
-        )
+        async with asyncio.timeout(CONNECT_S):  # a server that hangs takes the connection and says nothing
+            await client.connect(
+                f"nats://127.0.0.1:{address.port}",
+                token=address.token,
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.2,  # type: ignore[arg-type]  # a float works and is needed
+                disconnected_cb=lost,
+                reconnected_cb=back,
+                error_cb=failed,
+                connect_timeout=5,
+                allow_reconnect=True,
+            )
     except (OSError, nats.errors.Error) as error:
+        await close(client)
         raise Unavailable(f"no nats-server on port {address.port}: {error}; is `haechi run` up?") from error
     return client
 
@@ -128,10 +134,14 @@ class NatsLog:
         raise Unavailable(f"the log did not confirm an append: {problem}; {self._what_to_do()}")
 
     async def _publish(self, subject: str, payload: bytes, dedupe_id: str, timeout_s: float) -> int:
+        if self._client.pending_data_size > PENDING_BYTES:  # the server reads nothing: trying again adds to the pile
+            raise nats.errors.OutboundBufferLimitError
         headers = {"Nats-Msg-Id": dedupe_id}
-        ack = await _cancellable(
-            self._stream.publish(PREFIX + subject, payload, headers=headers, timeout=timeout_s),
-        )
+        # The client's own time begins only once a server that hangs has taken the bytes: ours begins here.
+        async with asyncio.timeout(timeout_s + TAKE_S):
+            ack = await _cancellable(
+                self._stream.publish(PREFIX + subject, payload, headers=headers, timeout=timeout_s),
+            )
         return ack.seq
 
     def _what_to_do(self) -> str:
@@ -233,6 +243,8 @@ class NatsBus:
         self._client = client
 
     async def publish(self, subject: str, payload: bytes) -> None:
+        if self._client.pending_data_size > PENDING_BYTES:
+            raise Unavailable("the bus takes nothing: nats-server does not read; see `haechi doctor`")
         try:
             await _cancellable(self._client.publish(subject, payload))
         except (nats.errors.Error, OSError) as error:
@@ -249,5 +261,7 @@ class NatsBus:
             except Exception:  # the client would keep it to itself
                 _events.exception("notice_not_obeyed", subject=message.subject)
 
-        subscription = await self._client.subscribe(pattern, cb=forward)
+        subscription = await self._client.subscribe(
+            pattern, cb=forward, pending_msgs_limit=NOTICES_MAX, pending_bytes_limit=NOTICES_BYTES
+        )
         return subscription.unsubscribe

@@ -44,6 +44,16 @@ class Address(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class LogLimits:
+    """`max_bytes`: appends beyond are refused. `keep_bytes` and `keep_s`: what every consumer has applied may go once
+    the log is bigger or older than that; what one still needs never goes."""
+
+    max_bytes: int = 20 * 1024**3
+    keep_bytes: int = 10 * 1024**3
+    keep_s: float = 7 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """`folder` holds the stream's files; `durability` is "disk" or "os"; `max_bytes` bounds the stream on disk."""
 

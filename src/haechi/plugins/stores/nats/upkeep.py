@@ -4,7 +4,6 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import nats.errors
 import structlog
@@ -15,6 +14,7 @@ from nats.js.errors import NotFoundError
 
 from haechi.core.errors import Unavailable
 from haechi.core.times import SECOND, to_us
+from haechi.plugins.stores.nats.server import LogLimits
 
 STREAM = "CITY"
 PREFIX = "log."
@@ -22,16 +22,6 @@ DUPLICATE_S = 120
 FILL = 500  # filler messages under way at once
 
 _events = structlog.get_logger("log")
-
-
-@dataclass(frozen=True, slots=True)
-class LogLimits:
-    """`max_bytes`: appends beyond are refused. `keep_bytes` and `keep_s`: what every consumer has applied may go once
-    the log is bigger or older than that; what one still needs never goes."""
-
-    max_bytes: int = 20 * 1024**3
-    keep_bytes: int = 10 * 1024**3
-    keep_s: float = 7 * 86_400
 
 
 @contextlib.contextmanager
