@@ -22,7 +22,7 @@ from haechi.core.message import Message, Sample
 from haechi.plugins.adapters.opcua.adapter import OpcuaAdapter, create
 from haechi.ports import AdapterContext, Receipt
 
-FOLDER = Path(__file__).parents[1] / "peers" / "opcua"
+FOLDER = Path(__file__).parent / "peers" / "opcua"
 ALL = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
 SECURE = {"policies": ALL, "modes": ["Sign", "SignAndEncrypt"]}
 OPEN = {"security": "None", "anonymous": True}
@@ -206,6 +206,34 @@ async def following(intake: Kept, bus: Ears, folder: Path, settings: Mapping[str
         yield adapter
     finally:
         await adapter.stop()
+
+
+def trust(folder: Path, certificate: bytes) -> None:
+    """What a person does who compared the certificate."""
+    (folder / "trusted").mkdir(parents=True, exist_ok=True)
+    (folder / "trusted" / "server.der").write_bytes(certificate)
+
+
+def secret(folder: Path, text: str, mode: int = 0o600) -> None:
+    """The password file of a link."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "password").write_text(text + "\n")
+    (folder / "password").chmod(mode)
+
+
+def command(field: str, value: Any, id: str = "c1", **changes: Any) -> bytes:
+    """A setpoint as the platform tells it on the bus."""
+    body = {"id": id, "device": "S-1", "channel": "", "field": field, "value": value, "expires_at": 1 << 60}
+    return json.dumps({**body, **changes}).encode()
+
+
+async def carried_out(bus: Ears, payload: bytes) -> dict[str, Any]:
+    """What the adapter tells of a command."""
+    assert bus.heard is not None
+    before = len(bus.done)
+    await bus.heard("command.plant", payload)
+    await until(lambda: len(bus.done) > before)
+    return bus.done[-1]
 
 
 async def until(found: Callable[[], Any], seconds: float = 20.0) -> Any:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opcua_kit import FIELDS, FIRST, NODES, OPEN, Ears, Kept, Peer, following, until
 
 from haechi.app.clock import SystemClock
 from haechi.core.times import SECOND, format_iso, to_us
+from opcua_kit import FIELDS, FIRST, NODES, OPEN, Ears, Kept, Peer, following, until
 
 pytestmark = pytest.mark.peer
 WHEN = 1_795_000_000

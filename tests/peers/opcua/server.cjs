@@ -112,6 +112,11 @@ async function main() {
       say({ limits });
     },
     writes: () => say({ writes }),
+    accept: ({ unknown }) => {
+      serverCertificateManager.automaticallyAcceptUnknownCertificate = unknown;
+      say({ accept: unknown });
+    },
+    count: () => say({ count: server.engine.currentSubscriptionCount }),
     forget: () => {
       // ends every session with what it holds, as a restart does
       for (const one of Object.values(server.engine._sessions)) server.engine.closeSession(one.authenticationToken, true, "Terminated");

@@ -1,5 +1,6 @@
 """Settings of an OPC UA link, validated; the adapter reads them once in `create`, `haechi check` before that."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ Mode = Literal["sign", "sign_and_encrypt"]
 Seconds = Annotated[float, msgspec.Meta(ge=0.01, le=3_600)]
 Pause = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=1, le=86_400_000)]
+NODE_ID = re.compile(r"(ns=\d{1,5};|nsu=[^;]+;)?(i=\d{1,10}|s=.+|g=[0-9a-fA-F-]{36}|b=[A-Za-z0-9+/=]+)")
 INSTALL = "pip install 'haechi[opcua]'"
 
 
@@ -195,7 +197,7 @@ def _check_fields(settings: OpcuaSettings, device: str, at: str) -> None:
 def _check_node(one: Node, at: str) -> None:
     if not one.field:
         raise InvalidSettings(f"{at}field: name the field as the link's [[map]] does")
-    if not any(part[:2] in ("i=", "s=", "g=", "b=") for part in one.node.split(";")):
+    if not NODE_ID.fullmatch(one.node):
         raise InvalidSettings(f'{at}node: {one.node!r} is no node id; write "ns=2;s=NAME" or "nsu=URI;i=NUMBER"')
     if bool(one.channels) != ("{channel}" in one.node):
         raise InvalidSettings(f"{at}channels: go with {{channel}} in node, one without the other means nothing")
