@@ -237,7 +237,7 @@ async def test_028_031_032_they_are_listed_changed_and_deleted(live: Api) -> Non
         {"notification": {"format": "keyValues", "showChanges": True}},
         {"notification": {"attributes": []}},
         {"notification": {"pick": ["a"], "omit": ["a"]}},
-        {"unheardOf": 1},
+        {"csf": "(("},
     ],
 )
 async def test_5811_what_is_wrong_is_named_and_nothing_is_stored(live: Api, more: dict[str, Any]) -> None:

@@ -17,10 +17,9 @@ from haechi.faces.ngsi_ld.requests import parameters, read_named
 from haechi.services.ngsi_ld.names import CORE_URL, Context
 from haechi.services.ngsi_ld.typeq import renamed
 from haechi.services.subscriptions.book import Kept
-from haechi.services.subscriptions.model import DEFAULT_TRIGGERS, instant_of
+from haechi.services.subscriptions.model import DEFAULT_TRIGGERS, MEMBERS, instant_of
 
 PATH = "/ngsi-ld/v1/subscriptions"
-_OUTPUT = ("status", "createdAt", "modifiedAt")
 _TOLD = ("status", "timesSent", "timesFailed", "lastNotification", "lastSuccess", "lastFailure")
 _MANDATORY = ("id", "type", "notification")
 
@@ -111,7 +110,8 @@ async def _read(face: Face, request: Request) -> tuple[dict[str, Any], Any]:
         raise InvalidData("a subscription is a JSON object; see clause 5.2.12", "bad_request")
     if not raw:
         raise InvalidData("the subscription is empty; say what to watch and whom to tell", "bad_request")
-    return raw, CORE_URL if given is None else given
+    # What is told only (status, counters) and what is no member is passed over (table 5.2.12-2).
+    return {name: value for name, value in raw.items() if name in MEMBERS}, CORE_URL if given is None else given
 
 
 def _check(body: Mapping[str, Any], now: int) -> None:
@@ -125,13 +125,11 @@ def _check(body: Mapping[str, Any], now: int) -> None:
 
 
 def _merged(old: Mapping[str, Any], fragment: Mapping[str, Any]) -> dict[str, Any]:
-    """One level deep, and the notification and its endpoint too."""
+    """The members given replace those there (clause 5.5.8)."""
     merged = dict(old)
     for name, value in fragment.items():
         if value is None or value == NULL:
             merged.pop(name, None)
-        elif name in ("notification", "endpoint") and isinstance(value, dict) and isinstance(old.get(name), dict):
-            merged[name] = _merged(old[name], value)
         else:
             merged[name] = value
     return merged
@@ -144,7 +142,7 @@ async def _translated(face: Face, kept: Kept, given: Any) -> dict[str, Any]:
 
 
 def _renamed(body: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
-    found = {name: value for name, value in body.items() if name not in _OUTPUT}
+    found = dict(body)
     if isinstance(body.get("entities"), list):
         found["entities"] = [
             {**one, "type": renamed(one["type"], rename)} if "type" in one else one for one in body["entities"]

@@ -140,7 +140,8 @@ class Delivery:
         accept = self.subscription.endpoint.accept
         headers = [("Content-Type", accept), *self.subscription.endpoint.receiver]
         if accept == "application/ld+json":
-            body = {"@context": context.body, **body, "data": list(documents)}
+            whole = [{"@context": context.body, **one} for one in documents]  # each stands for itself (5.3.1)
+            body = {"@context": context.body, **body, "data": whole}
         else:
             data: Any = list(documents)
             if accept == "application/geo+json":
