@@ -52,6 +52,8 @@ class Disk:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # for whoever has to understand a failure
+            shutil.copy(self.folder / "platform.log", self._image.with_name("platform.log"))
         self._unmount()
         self._image.unlink()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fault_checks import Found, Promise, problems
 from fault_city import COUNTER, FIRST, PLC, build, entity_of
-from fault_clock import WallClock, library
+from fault_clock import WallClock, no_clock
 from fault_deaf import Deaf
 from fault_disk import Disk, missing
 from fault_faults import Saboteur, Scene
@@ -72,7 +72,7 @@ class Outcome:
 
 def left_out(plan: Plan) -> list[str]:
     """Faults of the plan that cannot be had on this machine, and why."""
-    reasons = {"disk": missing(), "clock": "" if library() else "libfaketime is not installed (Debian: libfaketime)"}
+    reasons = {"disk": missing(), "clock": no_clock()}
     return [f"no faults of the {what}: {why}" for what, why in reasons.items() if why and plan.has(what)]
 
 
@@ -89,7 +89,7 @@ def scene_of(stack: contextlib.ExitStack, plan: Plan, folder: Path) -> Scene:
     """A platform with a PLC, and a disk and a clock of its own where the plan breaks them."""
     data = folder / "data"
     disk = stack.enter_context(Disk(data, folder / "disk.img")) if plan.has("disk") and not missing() else None
-    clock = WallClock(folder / "clock") if plan.has("clock") and library() else None
+    clock = WallClock(folder / "clock") if plan.has("clock") and not no_clock() else None
     plc = stack.enter_context(Plc(free_port()))
     options = [f"--durability={plan.durability}"]
     platform = Platform(build(folder / "city"), data, options, clock.environment if clock else None)
