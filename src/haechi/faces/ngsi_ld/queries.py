@@ -9,14 +9,14 @@ from haechi.core.pattern import matching
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld.requests import Parameters
 from haechi.ports import EntityQuery
-from haechi.services.ngsi_ld import geoq, q, typeq
+from haechi.services.ngsi_ld import geoq, q, scopeq, typeq
 from haechi.services.ngsi_ld.names import Context
 
 MOST = 1000
 DEFAULT_LIMIT = 20
 _SYSTEM = frozenset({"id", "type", "scope", "createdAt", "modifiedAt"})
 PARAMETERS = (
-    "type id idPattern q expandValues georel geometry coordinates geoproperty attrs pick omit limit offset count"
+    "type id idPattern q scopeQ expandValues georel geometry coordinates geoproperty attrs pick omit limit offset count"
 )
 Test = Callable[[Mapping[str, Any]], bool]
 
@@ -32,6 +32,8 @@ def query_of(given: Parameters, context: Context) -> EntityQuery:
     if (text := given.get("q")) is not None:
         expanded = frozenset(map(context.expand, given.names("expandValues")))
         tests.append(q.compile_q(text, context.expand, expanded))
+    if (scopes := given.get("scopeQ")) is not None:
+        tests.append(scopeq.parse(scopes))
     geographical = geoq.parse(given.get, context.expand)
     if geographical is not None:
         tests.append(geographical[1])

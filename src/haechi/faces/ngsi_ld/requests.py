@@ -18,7 +18,7 @@ JSON, LD, MERGE = "application/json", "application/ld+json", "application/merge-
 _LATER = frozenset(
     """
     csf csourceIds containedBy via join joinLevel orderBy collation splitEntities entityMap lang geometryProperty
-    datasetId jsonKeys orderFrom scopeQ timerel timeAt endTimeAt lastN snapshotId entityId
+    datasetId jsonKeys orderFrom timerel timeAt endTimeAt lastN snapshotId entityId
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
 _FORMS = frozenset(("keyValues", "simplified", "concise", "normalized"))
