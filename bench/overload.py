@@ -16,6 +16,7 @@ from haechi.testing.platform import Platform
 
 TINY = Path(__file__).parents[1] / "tests" / "cities" / "tiny"
 FREE_S, SLOW_S, STILL_S = 8.0, 20.0, 10.0
+DAY_MS = 86_400_000
 RUN_S, STOP_S = 0.05, 0.95
 SMALL = (
     "mqtt.gather_max=100 mqtt.pending_max=400 mqtt.receive_maximum=200 "
@@ -37,7 +38,7 @@ def measure(platform: Platform, folder: Path) -> None:
     platform.request("GET", "/api/me")
     with overload.watched(platform) as memory:
         before = memory.look()
-        flood = Flood(platform, folder, FREE_S + SLOW_S + STILL_S)
+        flood = Flood(platform, folder, FREE_S + SLOW_S + STILL_S, int(time.time() * 1000) - 2 * DAY_MS)
         free = (time.monotonic() + 2, time.monotonic() + FREE_S)
         time.sleep(FREE_S)
         with overload.throttled(pids["nats-server"], RUN_S, STOP_S):

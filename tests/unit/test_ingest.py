@@ -10,6 +10,7 @@ from haechi.core.message import Message, Sample
 from haechi.core.observation import Observation, from_batch
 from haechi.core.quality import Quality
 from haechi.plugins.codecs.json import create as json_codec
+from haechi.services.ingest import mapping
 from haechi.services.ingest.batch import BYTES, ROW_BYTES, ROWS, Builder
 from haechi.services.ingest.mapping import Mapper
 from haechi.services.ingest.plan import Attribute, FieldRule, LinkPlan
@@ -110,6 +111,21 @@ def test_good_samples_of_a_message_are_stored_while_its_bad_ones_are_kept() -> N
 def test_a_link_may_ignore_fields_it_does_not_name() -> None:
     builder = build(b'{"p": 4, "flow": 1}', ignore_unmapped=True)
     assert (len(rows(builder)), builder.quarantined) == (1, ())
+
+
+def test_a_sender_that_invents_fields_or_units_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapping, "MAX_TARGETS", 5)
+    monkeypatch.setattr(mapping, "MAX_IGNORED", 2)
+    mapper = Mapper(plan(ignore_unmapped=True))
+    kept: list[mapping.Row] = []
+    for number in range(20):
+        samples = [Sample("p", 4.0, unit=None), Sample(f"invented {number}", 1.0)]
+        assert mapper.rows(samples, Message("water", "GW-01", "P-1", b"", NOW), kept) == []
+        assert len(mapper._targets) <= 3
+    for number in range(20):
+        mapper.rows([Sample("mode", "auto", unit=f"u{number}")], Message("water", "GW-01", "P-1", b"", NOW), kept)
+        assert len(mapper._targets) <= 5
+    assert len(kept) == 40
 
 
 def test_the_status_of_a_device_is_an_observation_of_the_device() -> None:

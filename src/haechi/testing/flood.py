@@ -24,7 +24,6 @@ WINDOW = 3_000  # unanswered messages a device of MQTT 3.1.1 or HJ 212 would lik
 FILL = 100  # messages in one write
 BUFFER = 64 * 1024  # of the sender's socket and in front of it: so that it feels it when nobody reads
 PAD = b" " * 400  # after a JSON document: a frame of a talkative device
-DAY_MS = 86_400_000
 
 
 class Plan(msgspec.Struct):

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from haechi.app import processes
-from haechi.testing.flood import DAY_MS, Plan
+from haechi.testing.flood import Plan
 from haechi.testing.platform import Platform
 
 KINDS = {"mqtt": 12, "mqtt5": 6, "push": 100, "hj212": 6}  # senders of each kind
@@ -149,13 +149,12 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 class Flood:
-    """`haechi.testing.flood` as a process; `wait` gives what it found. `days_ago`: where the devices' clocks begin."""
+    """`haechi.testing.flood` as a process; `wait` gives what it found. `begin_ms`: where the devices' clocks begin."""
 
-    def __init__(self, platform: Platform, folder: Path, seconds: float, days_ago: int = 2) -> None:
-        begin = int(time.time() * 1000) // 1000 * 1000 - days_ago * DAY_MS
+    def __init__(self, platform: Platform, folder: Path, seconds: float, begin_ms: int) -> None:
         devices = {kind: {name: platform.secret(name, LINKS[kind]) for name in names(kind)} for kind in KINDS}
-        self._file = folder / f"flood-{days_ago}.json"
-        self._file.write_bytes(msgspec.json.encode(Plan(platform.ports, devices, seconds, begin)))
+        self._file = folder / "flood.json"
+        self._file.write_bytes(msgspec.json.encode(Plan(platform.ports, devices, seconds, begin_ms // 1000 * 1000)))
         command = [sys.executable, "-m", "haechi.testing.flood", str(self._file)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
         assert self._process.stdout is not None

@@ -21,7 +21,7 @@ from haechi.services.ingest.plan import Attribute, FieldRule, LinkPlan
 
 STATUS_CHANNEL = "$status"  # where adapters tell that a device went on- or offline
 _events = structlog.get_logger("ingest")
-MAX_TARGETS = 4_000_000
+MAX_TARGETS, MAX_IGNORED = 4_000_000, 100_000
 GOOD, OUT_OF_RANGE, CLOCK_SKEW, DEVICE_DOUBT = (
     int(one) for one in (Quality.GOOD, Quality.OUT_OF_RANGE, Quality.CLOCK_SKEW, Quality.DEVICE_DOUBT)
 )  # plain numbers: a flag of an enumeration costs six times as much
@@ -60,6 +60,7 @@ class Mapper:
         self._plan = plan
         self._decode = plan.codec.decode
         self._targets: dict[Key, Target | None] = {}
+        self._ignored = 0  # of them None
         self._skew_us = int(plan.skew_s * SECOND)
         self._rules: dict[str, list[FieldRule]] = {}
         for rule in plan.fields:
@@ -111,9 +112,13 @@ class Mapper:
         return failed
 
     def _learn(self, key: Key) -> Target | None:
-        if len(self._targets) >= MAX_TARGETS:  # a sender that invents field names must not fill the memory
+        if len(self._targets) >= MAX_TARGETS:  # a sender that invents units must not fill the memory
             self._targets.clear()
-        target = self._targets[key] = self._resolve(*key)
+            self._ignored = 0
+        target = self._resolve(*key)
+        self._ignored += target is None
+        if target is not None or self._ignored <= MAX_IGNORED:  # nor one that invents fields nobody wants
+            self._targets[key] = target
         return target
 
     def _resolve(self, device: str, channel: str, field: str, unit: str | None) -> Target | None:
