@@ -1,6 +1,7 @@
 """A role's exit code tells the supervisor whether trying again is any use."""
 
 import asyncio
+import resource
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,13 @@ def test_what_is_away_is_tried_again(tmp_path: Path) -> None:
 def test_a_bug_is_shown_whole(tmp_path: Path) -> None:
     with pytest.raises(ExceptionGroup):
         code(ZeroDivisionError(), tmp_path)
+
+
+def test_a_role_takes_all_the_descriptors_it_may_have(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        assert code(Unavailable("enough seen"), tmp_path) == 1
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -24,6 +25,7 @@ _events = structlog.get_logger("role")
 
 def run_role(name: str, body: Body, settings: RunSettings) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
+    _open_many()
     try:
         uvloop.run(_until_signal(name, body, settings))
     except (HaechiError, ExceptionGroup) as group:
@@ -34,6 +36,12 @@ def run_role(name: str, body: Body, settings: RunSettings) -> int:
         _events.error("invalid_settings" if invalid else "role_failed", role=name, error=str(error))
         return INVALID if invalid else 1
     return 0
+
+
+def _open_many() -> None:
+    """As many connections as the system allows this process: most systems say 1,024 unless asked, a door wants more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _cause(error: Exception) -> Exception:
