@@ -174,7 +174,11 @@ def apply(watch: Watch, settings: RunSettings, city: City, frames: Sequence[byte
     records = [Record(seq, "obs", one, at) for seq, one in enumerate(frames, len(known) + 1)]
     watch.time("decode, one consumer", _each, decode, frames)
     for projection in projections(settings, city, ContextProjection(entities)):
-        projection.apply(known, datetime.now(UTC))
+        if "entity" in projection.subjects:
+            projection.apply(known, datetime.now(UTC))
+        if "obs" not in projection.subjects:
+            projection.close()
+            continue
         for some in batched(records, TOGETHER):
             watch.time(f"pipeline: {projection.name}", projection.apply, some, datetime.now(UTC))
         watch.time(f"pipeline: {projection.name}", projection.tick, datetime.now(UTC))

@@ -11,7 +11,7 @@ from bench._steady import CONCENTRATORS, Field, Held, caught_up
 from bench._table import Line, alone
 from haechi.testing.platform import Platform
 
-SENSORS, RATE, SECONDS, HEADROOM = 10_000, 17_000.0, 15.0, 1.5
+SENSORS, RATE, SECONDS, HEADROOM = 10_000, 17_000.0, 60.0, 1.5
 SEARCH_S = 12.0
 STEPS = (1.5, 1.75, 2.0, 2.5, 3.0)
 BELOW = (0.8, 0.65, 0.5, 0.35, 0.2)
