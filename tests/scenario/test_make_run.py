@@ -16,7 +16,8 @@ from haechi.app.supervisor import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-HEARD = ("air-hj212", "energy-mqtt", "power-modbus", "traffic-modbus", "traffic-mqtt", "water-mqtt")  # links that must have been heard
+# Links that must have been heard.
+HEARD = ("air-hj212", "energy-mqtt", "power-modbus", "traffic-modbus", "traffic-mqtt", "water-mqtt")
 
 
 @pytest.mark.slow
