@@ -15,7 +15,7 @@ from haechi.testing.overload import Flood, Memory, behind, until
 from haechi.testing.platform import Platform
 
 TINY = Path(__file__).parents[1] / "tests" / "cities" / "tiny"
-FREE_S, SLOW_S, STILL_S = 8.0, 20.0, 10.0
+FREE_S, SLOW_S, STILL_S = 6.0, 15.0, 8.0
 DAY_MS = 86_400_000
 RUN_S, STOP_S = 0.05, 0.95
 SMALL = (
