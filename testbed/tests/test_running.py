@@ -26,10 +26,10 @@ async def test_a_course_runs_to_its_end_and_leaves_the_truth(tmp_path: Path) -> 
     place = running.Control(0, tmp_path / "runtime.json")
     status = await running.simulate(_site(tmp_path), course, place, asyncio.Event(), time.monotonic)
     assert status == 0
-    truth, ended = read_truth((tmp_path / "truth.ndjson").read_text("utf-8").splitlines())
+    truth, ran = read_truth((tmp_path / "truth.ndjson").read_text("utf-8").splitlines())
     assert [(one.kind, one.target, one.started_at) for one in truth] == [("burst", "pipe17", START + 60 * SECOND)]
     assert truth[0].ended_at == START + 180 * SECOND
-    assert ended == START + 600 * SECOND
+    assert (ran.from_us, ran.to_us) == (START, START + 600 * SECOND)
     assert not place.runtime.exists()
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from haechi_testbed.clock import SECOND, format_instant, parse_instant
-from haechi_testbed.faults import Fault, from_json
+from haechi_testbed.faults import Fault, Ran, from_json
 from haechi_testbed.score import score
 
 T0 = parse_instant("2026-11-22T00:00:00Z")
@@ -63,7 +63,13 @@ def test_what_a_stuck_sensor_does_elsewhere_is_not_explained() -> None:
 
 def test_alarms_after_the_run_say_nothing_about_it() -> None:
     late = alarm("water.pressure_silent", FAR, 5000)
-    assert score([BURST], [late], T0 + 4000 * SECOND).false_alarms == ()
+    assert score([BURST], [late], Ran(T0, T0 + 4000 * SECOND)).false_alarms == ()
+
+
+def test_alarms_before_the_run_say_nothing_about_it() -> None:
+    early = [alarm("safety.gateway_offline", FAR, -5)]
+    assert score([BURST], early, Ran(T0, None)).false_alarms == ()
+    assert score([BURST], early).false_alarms == tuple(early)
 
 
 def test_the_ground_truth_reads_back_what_was_written() -> None:

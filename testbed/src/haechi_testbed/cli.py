@@ -159,12 +159,12 @@ def _fault(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> int:
-    faults, until_us = read_truth(options.truth.read_text("utf-8").splitlines())
+    faults, ran = read_truth(options.truth.read_text("utf-8").splitlines())
     if options.alarms is not None:
         alarms = json.loads(options.alarms.read_text("utf-8"))["alarms"]
     else:
         alarms = api.alarms(_account(options))
-    result = score(faults, alarms, until_us)
+    result = score(faults, alarms, ran)
     print(json.dumps(result.to_json(), ensure_ascii=False, indent=1) if options.json else result.text())
     return 0
 

@@ -64,11 +64,21 @@ def from_json(line: Mapping[str, Any]) -> Fault:
     )
 
 
-def read_truth(lines: Iterable[str]) -> tuple[list[Fault], int | None]:
-    """The faults of a ground-truth file, and when the run ended (None: it did not, or nobody wrote it)."""
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """From when to when a run went; None: nobody wrote it down."""
+
+    from_us: int | None = None
+    to_us: int | None = None
+
+
+def read_truth(lines: Iterable[str]) -> tuple[list[Fault], Ran]:
+    """The faults of a ground-truth file, and from when to when the run went."""
     found = [json.loads(line) for line in lines if line.strip()]
-    ends = [parse_instant(str(one["run"]["to"])) for one in found if "run" in one]
-    return [from_json(one) for one in found if "fault" in one], max(ends, default=None)
+    runs = [one["run"] for one in found if "run" in one]
+    begun = min((parse_instant(str(one["from"])) for one in runs), default=None)
+    ended = max((parse_instant(str(one["to"])) for one in runs), default=None)
+    return [from_json(one) for one in found if "fault" in one], Ran(begun, ended)
 
 
 def parse_name(text: str) -> tuple[str, str]:

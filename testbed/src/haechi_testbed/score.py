@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from haechi_testbed.clock import SECOND, parse_instant
-from haechi_testbed.faults import KINDS, Fault
+from haechi_testbed.faults import KINDS, Fault, Ran
 
 EARLY_S = 2  # the clocks of gateways are off by that much
 GRACE_S = 900  # an alarm may come this late after a fault ended and still belong to it
+WHENEVER = Ran()
 AFTERMATH_S = 3600  # effects (a tank refilling, pressure coming back) last this long
 
 
@@ -65,10 +66,12 @@ class Score:
         return "\n".join(lines)
 
 
-def score(faults: Sequence[Fault], alarms: Sequence[Mapping[str, Any]], until_us: int | None = None) -> Score:
-    """`alarms` as the console API shows them (`rule`, `entity`, `raised_at`); those after `until_us` do not count."""
-    if until_us is not None:
-        alarms = [one for one in alarms if parse_instant(str(one["raised_at"])) <= until_us]
+def score(faults: Sequence[Fault], alarms: Sequence[Mapping[str, Any]], ran: Ran = WHENEVER) -> Score:
+    """`alarms` as the console API shows them (`rule`, `entity`, `raised_at`).
+
+    Those before the run (no device was there yet) and those after it do not count.
+    """
+    alarms = [one for one in alarms if _counts(parse_instant(str(one["raised_at"])), ran)]
     explained: set[int] = set()
     outcomes = []
     for fault in faults:
@@ -82,6 +85,11 @@ def score(faults: Sequence[Fault], alarms: Sequence[Mapping[str, Any]], until_us
     false = [alarm for index, alarm in enumerate(alarms) if index not in explained]
     false.sort(key=lambda alarm: (alarm["raised_at"], alarm["rule"], alarm["entity"]))
     return Score(tuple(outcomes), tuple(false))
+
+
+def _counts(raised_us: int, ran: Ran) -> bool:
+    early = ran.from_us is not None and raised_us < ran.from_us - EARLY_S * SECOND
+    return not early and (ran.to_us is None or raised_us <= ran.to_us)
 
 
 def _shows(alarm: Mapping[str, Any], fault: Fault) -> bool:
