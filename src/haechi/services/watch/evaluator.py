@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from haechi.core.alarm import Level
 from haechi.core.times import SECOND
-from haechi.services.watch.bind import Arrivals
+from haechi.services.watch.bind import Arrivals, Program
 from haechi.services.watch.described import Described, from_urn
 from haechi.services.watch.rules import Rule
 from haechi.services.watch.series import Series
@@ -37,6 +37,7 @@ class Evaluator:
         self.series: list[Series] = []
         self.watchers: dict[tuple[str, str], Watcher] = {}
         self.arrivals = Arrivals()
+        self._programs = {one.id: Program(one, self.arrivals) for one in self.rules}
         self.rows: list[Row] = []  # fed since `drain`
         self.touched: set[Watcher] = set()  # changed since `drain`
         self.dropped: set[tuple[str, str]] = set()  # forgotten since `drain`
@@ -78,7 +79,7 @@ class Evaluator:
                 self._step(watcher, at)
         else:
             for watcher in series.watchers:
-                if watcher.binder.silences and watcher.level is not None:
+                if watcher.program.silences and watcher.level is not None:
                     self._step(watcher, max(series.at, watcher.at))
 
     def _step(self, watcher: Watcher, at: int) -> None:
@@ -93,8 +94,7 @@ class Evaluator:
 
     def _note_doubt(self, watcher: Watcher) -> None:
         if watcher.rule.maintenance:
-            doubts = watcher.series[watcher.rule.attribute].doubts
-            (doubts.discard if watcher.level is None else doubts.add)(watcher.rule.id)
+            watcher.series[watcher.rule.attribute].doubt(watcher.rule.id, watcher.level is not None)
 
     def _advance(self, watcher: Watcher, until: int) -> None:
         """Fires what falls due up to an instant, each at its own."""
@@ -124,13 +124,13 @@ class Evaluator:
                 self._listen_in(watcher, now)
 
     def _listen_in(self, watcher: Watcher, now: int) -> None:
-        dues = [self.arrivals.silent_since(one) + span for one, span in watcher.binder.silences]
+        dues = [self.arrivals.silent_since(one) + span for one, span in watcher.silences]
         over = [one for one in dues if one <= now]
         if over:
             self._step(watcher, max(over))
         later = [one for one in dues if one > now]
         # silent already: looking again after the shortest span finds the next silence in time
-        again = min([*later, now + min(span for _, span in watcher.binder.silences)])
+        again = min([*later, now + min(span for _, span in watcher.silences)])
         self._push(self._silences, again, watcher)
 
     def listen_from(self, now: int) -> None:
@@ -157,12 +157,13 @@ class Evaluator:
         self._seed(entity, known)
 
     def _watch(self, rule: Rule, entity: str) -> None:
-        watcher = Watcher(rule, entity, lambda name: self.series_of(entity, name), self.arrivals)
+        program = self._programs[rule.id]
+        watcher = Watcher(program, entity, tuple(self.series_of(entity, name) for name in program.names))
         self.watchers[rule.id, entity] = watcher
-        for series in watcher.series.values():
+        for series in watcher.slots:
             series.watchers.append(watcher)
             series.watchers.sort(key=lambda one: not one.rule.maintenance)
-        if watcher.binder.silences:
+        if watcher.program.silences:
             self._push(self._silences, self.arrivals.now, watcher)
 
     def _seed(self, entity: str, known: Described) -> None:
@@ -206,9 +207,9 @@ class Evaluator:
     def drop(self, watcher: Watcher) -> None:
         """Forgets a watcher and its doubts."""
         del self.watchers[watcher.rule.id, watcher.entity]
-        for series in watcher.series.values():
+        for series in watcher.slots:
             series.watchers.remove(watcher)
-            series.doubts.discard(watcher.rule.id)
+            series.doubt(watcher.rule.id, False)
         self.touched.discard(watcher)
         if watcher.saved:
             self.dropped.add((watcher.rule.id, watcher.entity))

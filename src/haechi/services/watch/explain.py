@@ -31,7 +31,7 @@ def explain(evaluator: Evaluator, alarms: Alarms, rule: str, entity: str) -> dic
         "applies_now": watcher.rule.hours.holds(watcher.at),
         "suppressed": watcher.suppressed,
         "values": {name: _value(one, watcher) for name, one in watcher.series.items()},
-        "levels": [_latch(one) for one in watcher.latches],
+        "levels": [_latch(one, watcher) for one in watcher.latches],
         "alarm": None if alarm is None else {"id": alarm["id"], "state": alarm["state"], "count": alarm["count"]},
     }
 
@@ -49,11 +49,11 @@ def _value(series: Series, watcher: Watcher) -> dict[str, Any]:
     }
 
 
-def _latch(latch: Latch) -> dict[str, Any]:
+def _latch(latch: Latch, watcher: Watcher) -> dict[str, Any]:
     return {
         "level": latch.level.word,
         "when": formula(latch.rule.when),
-        "holds": latch.when(),
+        "holds": latch.step.when(watcher.slots),
         "clear": None if latch.rule.clear is None else formula(latch.rule.clear),
         "raised": latch.on,
         "running_since": None if latch.since is None else format_iso(latch.since),

@@ -44,9 +44,9 @@ class Series:
         self.moved_from: Any = None
         self.moved_at = -1
         self.epsilon = 0.0  # of the stuck condition that watches it
-        self.window: deque[tuple[int, float]] = deque()
+        self.window: deque[tuple[int, float]] | tuple[()] = ()  # an empty deque takes 760 bytes
         self.window_us = 0  # longest rate window that watches it, 0: none
-        self.doubts: set[str] = set()  # maintenance rules that say this sensor is not to be believed
+        self.doubts: frozenset[str] = frozenset()  # maintenance rules that say this sensor is not to be believed
         self.watchers: list[Any] = []
 
     def feed(self, at: int, received: int, value: Any, quality: int, seq: int) -> bool:
@@ -71,10 +71,20 @@ class Series:
 
     def _slide(self, at: int, value: float) -> None:
         window = self.window
+        assert isinstance(window, deque), "a series with a window keeps one, see `widen`"
         if not window or at - window[-1][0] >= self.window_us // SLICES:
             window.append((at, value))
         while window[0][0] < at - self.window_us:
             window.popleft()
+
+    def widen(self, window_us: int) -> None:
+        """Keeps the values of a window of at least that length from now on."""
+        self.window_us = max(self.window_us, window_us)
+        self.window = deque(self.window)
+
+    def doubt(self, rule: str, doubted: bool) -> None:
+        """A maintenance rule says whether this sensor is to be believed."""
+        self.doubts = self.doubts | {rule} if doubted else self.doubts - {rule}
 
     def slope(self, window_us: int, per_us: int) -> float | None:
         """Change per `per_us` over the window; None when observations cover less than half of it."""
@@ -110,9 +120,10 @@ class Series:
             self.moved_from,
             self.moved_at,
         ) = dumped[:10]
-        self.window = deque((at, value) for at, value in dumped[10])
+        if dumped[10] or self.window_us:
+            self.window = deque((at, value) for at, value in dumped[10])
 
     def forget(self) -> None:
         """The attribute was deleted: nothing is known any more."""
         self.value, self.at, self.moved_from, self.moved_at, self.quality = None, -1, None, -1, 0
-        self.window.clear()
+        self.window = deque() if self.window_us else ()

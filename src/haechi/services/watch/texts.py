@@ -77,7 +77,7 @@ def _leaf(watcher: Watcher, level: LevelRule) -> Compare | Rate | Silence | Stuc
 
 def _crossed(watcher: Watcher, leaf: Compare) -> float | None:
     """Of two limits the one that the value is beyond, else the lower."""
-    limits = [watcher.binder.limit(one)() for one in leaf.limits]
+    limits = [watcher.limit(one) for one in leaf.limits]
     value, high = watcher.series[leaf.attribute].value, limits[-1]
     over = leaf.op == "outside" and isinstance(value, float) and high is not None and value > high
     return high if over else limits[0]

@@ -8,35 +8,43 @@ need no rules beyond those of one latch, and a timed downgrade is the end of the
 from typing import Any
 
 from haechi.core.alarm import Level
-from haechi.services.watch.bind import Arrivals, Binder, SeriesOf, Test
-from haechi.services.watch.rules import LevelRule, Rule
+from haechi.services.watch.bind import Program, Slots, Step
+from haechi.services.watch.rules import LevelRule, Other, Rule, Scalar
 from haechi.services.watch.series import Series
 
 
 class Latch:
     """One level of a watcher. `since` is when what would flip it began to hold, None when it does not."""
 
-    __slots__ = ("clear", "clear_for_us", "for_us", "level", "on", "rule", "since", "when")
+    __slots__ = ("on", "since", "step")
 
-    def __init__(self, rule: LevelRule, when: Test, clear: Test | None) -> None:
-        self.rule, self.level, self.when, self.clear = rule, rule.level, when, clear
-        self.for_us, self.clear_for_us = rule.for_us, rule.clear_for_us
+    def __init__(self, step: Step) -> None:
+        self.step = step
         self.on = False
         self.since: int | None = None
 
-    def step(self, at: int, applies: bool) -> bool:
+    @property
+    def rule(self) -> LevelRule:
+        return self.step.rule
+
+    @property
+    def level(self) -> Level:
+        return self.step.rule.level
+
+    def look(self, at: int, applies: bool, slots: Slots) -> bool:
         """Looks at the conditions at this instant; True when it flipped. An unknown condition stops running times."""
-        holds = self.when() if applies else False
+        rule, when, _ = self.step
+        holds = when(slots) if applies else False
         if not self.on:
             if holds is not True:
                 self.since = None
                 return False
-            wait = self.for_us
+            wait = rule.for_us
         else:
-            if holds or not self._ended(holds, applies):
+            if holds or not self._ended(holds, applies, slots):
                 self.since = None
                 return False
-            wait = self.clear_for_us if applies else 0
+            wait = rule.clear_for_us if applies else 0
         if self.since is None:
             self.since = at
         if at - self.since < wait:
@@ -44,54 +52,65 @@ class Latch:
         self.on, self.since = not self.on, None
         return True
 
-    def _ended(self, holds: bool | None, applies: bool) -> bool:
+    def _ended(self, holds: bool | None, applies: bool, slots: Slots) -> bool:
         if not applies:
             return True
-        return holds is False if self.clear is None else self.clear() is True
+        clear = self.step.clear
+        return holds is False if clear is None else clear(slots) is True
 
     @property
     def due(self) -> int | None:
         """When it flips if nothing else happens."""
         if self.since is None:
             return None
-        return self.since + (self.clear_for_us if self.on else self.for_us)
+        return self.since + (self.rule.clear_for_us if self.on else self.rule.for_us)
 
 
 class Watcher:
     """A rule bound to an entity. `step` at each observation and at each due instant; `level` is what it says now."""
 
     __slots__ = (
-        "applies",
         "at",
-        "binder",
         "due",
         "entity",
         "latches",
         "level",
-        "rule",
+        "program",
         "saved",
-        "series",
         "simple",
-        "suppress",
+        "slots",
         "suppressed",
     )  # fmt: skip
 
-    def __init__(self, rule: Rule, entity: str, series_of: SeriesOf, arrivals: Arrivals) -> None:
-        self.rule, self.entity = rule, entity
-        self.binder = Binder(series_of, rule, arrivals)
-        self.latches = [self._latch(one) for one in rule.levels]
-        self.suppress = None if rule.suppress is None else self.binder.test(rule.suppress)
-        self.series: dict[str, Series] = {name: series_of(name) for name in rule.attributes()}
-        self.simple = rule.hours.always
+    def __init__(self, program: Program, entity: str, slots: Slots) -> None:
+        """`slots`: the entity's series, in the order of `program.names`."""
+        self.program, self.entity, self.slots = program, entity, slots
+        program.prepare(slots)
+        self.latches = tuple(Latch(one) for one in program.steps)
+        self.simple = program.rule.hours.always
         self.suppressed = False
         self.level: Level | None = None
         self.at = -1
         self.due: int | None = None
         self.saved = False  # whether the store holds timers of it
 
-    def _latch(self, rule: LevelRule) -> Latch:
-        clear = None if rule.clear is None else self.binder.test(rule.clear)
-        return Latch(rule, self.binder.test(rule.when), clear)
+    @property
+    def rule(self) -> Rule:
+        return self.program.rule
+
+    @property
+    def series(self) -> dict[str, Series]:
+        """What the rule reads, by attribute."""
+        return dict(zip(self.program.names, self.slots, strict=True))
+
+    @property
+    def silences(self) -> list[tuple[Series, int]]:
+        """The series that may not be silent, and for how long (microseconds)."""
+        return [(self.slots[slot], span) for slot, span in self.program.silences]
+
+    def limit(self, limit: Scalar | Other) -> float | None:
+        """The number a comparison of the rule is made with now."""
+        return self.program.limit(limit)(self.slots)
 
     def step(self, at: int) -> bool:
         """Evaluates at an instant (never before the last one); True when level, suppression or a running time
@@ -99,13 +118,13 @@ class Watcher:
         at = max(at, self.at)
         self.at = at
         applies = self.simple or self.rule.hours.holds(at)
-        changed = False
+        changed, slots = False, self.slots
         for latch in self.latches:
             before = latch.since
-            flipped = latch.step(at, applies)
+            flipped = latch.look(at, applies, slots)
             changed = changed or flipped or latch.since != before
-        if self.suppress is not None:
-            suppressed = self.suppress() is True
+        if self.program.suppress is not None:
+            suppressed = self.program.suppress(slots) is True
             changed = changed or suppressed != self.suppressed
             self.suppressed = suppressed
         if changed:
@@ -127,7 +146,7 @@ class Watcher:
 
     def seq(self) -> int:
         """The newest record that any of its series has seen."""
-        return max(one.seq for one in self.series.values())
+        return max(one.seq for one in self.slots)
 
     def dump(self) -> dict[str, Any]:
         """What `load` needs to go on, as JSON."""
@@ -142,7 +161,7 @@ class Watcher:
 
     def load(self, dumped: dict[str, Any]) -> None:
         """Takes up where `dump` was; levels the rule no longer has are gone."""
-        self.at = max(dumped["at"], *(one.at for one in self.series.values()))
+        self.at = max(dumped["at"], *(one.at for one in self.slots))
         self.suppressed, self.saved = dumped["suppressed"], True
         for one in self.latches:
             one.on, one.since = dumped["latches"].get(one.level.word, (False, None))
@@ -151,5 +170,5 @@ class Watcher:
 
     def settle(self) -> None:
         """After a restart, when the store held no timers: quiet since the newest observation."""
-        self.at = max((one.at for one in self.series.values()), default=-1)
+        self.at = max((one.at for one in self.slots), default=-1)
         self.due = None if self.simple or self.at < 0 else self._next_due(self.at)
