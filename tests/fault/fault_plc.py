@@ -13,10 +13,12 @@ FIRST = 300
 
 
 class Plc:
-    """Serves until the end of the block. `mute`: it does what it is told and answers nothing."""
+    """Serves until the end of the block. `mute`: it does what it is told and answers nothing; `mute_once_told`: from
+    its next setpoint on."""
 
     def __init__(self, port: int) -> None:
         self.port, self.mute, self.off = port, False, False
+        self.mute_once_told = False
         self.held, self.count = FIRST, 0
         self.writes: list[int] = []
         self.shown: set[int] = {FIRST}
@@ -62,6 +64,7 @@ class Plc:
         address, value = struct.unpack("!HH", body[:4])
         with self._lock:
             if function == 6 and address == 0:
+                self.mute = self.mute or self.mute_once_told
                 self.writes.append(value)
                 self.held = value
                 self.shown.add(value)

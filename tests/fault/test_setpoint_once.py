@@ -18,12 +18,12 @@ def test_a_gateway_that_died_before_the_answer_does_not_write_the_setpoint_again
         platform.ports["plant"] = plc.port
         with platform:
             platform.wait_for(lambda: plc.count > 2, 30, "the PLC is polled")
-            plc.mute = True
+            plc.mute_once_told = True
             body = {"entity": entity_of(PLC), "attribute": "pressure", "value": 450, "reason": "fault run"}
             platform.wait_for(lambda: _asked(platform, body), 30, "the command is taken")
             platform.wait_for(lambda: plc.writes, 10, "the PLC was told")
             platform.kill("gateway")
-            plc.mute = False
+            plc.mute = plc.mute_once_told = False
             done = platform.wait_for(lambda: _ended(platform), 60, "the command does not end")
     assert plc.writes == [450], (plc.writes, done)
     assert done["state"] == "verified", done
