@@ -387,3 +387,18 @@ def test_a_whole_number_is_asked_for_in_whole_numbers() -> None:
     switch = setpoint("pressure", datatype="boolean", unit=None, device_unit=None)
     assert switch.for_device(switch.check(True)) is True
     assert setpoint("x").restorable(5000.0) is None
+
+
+def test_a_clock_that_is_put_back_keeps_no_setpoint_open_for_longer_than_its_time(city: City) -> None:
+    city.ask(250.0)
+    city.take(city.outcome("c1", ok=True, confirmed=True))
+    city.wait(-3600)
+    city.wait(1)
+    city.take(city.seen(250.0))
+    assert city.reader.command("c1")["state"] == "verified", "what is seen after the clock went back is seen after"
+    city.ask(260.0)
+    city.wait(-3600)
+    assert city.wait(4), "it is told again"
+    city.wait(30)
+    city.wait(30)
+    assert not city.reader.command("c2")["open"]

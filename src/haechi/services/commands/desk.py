@@ -141,6 +141,8 @@ class Desk:
     def expire(self, now: int) -> None:
         """Ends what took too long, and tells again what nobody answered."""
         for command in list(self.under_way.values()):
+            if now < command["told_at"] - SKEW_US:
+                self._put_back(command, now)
             if now < command["deadline_at"]:
                 waiting = command["undoing"] or command["state"] == "requested"
                 if waiting and now - command["told_at"] >= AGAIN_US:
@@ -149,6 +151,14 @@ class Desk:
                 self._end(command, now, "failed", "nobody confirmed that the value before was written back")
             else:
                 self._too_late(command, now)
+
+    def _put_back(self, command: Command, now: int) -> None:
+        """Our clock was put back: its times start anew, else the command would stay open until the clock is there."""
+        command["deadline_at"] = min(command["deadline_at"], now + int(command["timeout_s"] * SECOND))
+        for name in ("told_at", "written_at", "written_back_at"):
+            if (command.get(name) or 0) > now:
+                command[name] = now
+        self.changed[command["id"]] = command
 
     def _too_late(self, command: Command, now: int) -> None:
         seen = command["seen"]
