@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from haechi.core.frame import Frame, decode
 from haechi.core.message import Message, Sample
 
 
@@ -37,6 +38,13 @@ class Record:
     subject: str  # "obs" | "entity" | "ops"
     payload: bytes
     stored_at: int  # microseconds since the epoch, the log's clock
+    _decoded: list[Frame] = field(default_factory=list, compare=False, repr=False)
+
+    def frame(self) -> Frame:
+        """The frame in the payload, decoded once for all who read this record; `InvalidData` when it is none."""
+        if not self._decoded:
+            self._decoded.append(decode(self.payload))
+        return self._decoded[0]
 
 
 class Log(Protocol):

@@ -70,22 +70,23 @@ async def test_notices_reach_those_who_listen(bus: NatsBus) -> None:
 async def test_a_record_lost_on_the_way_is_read_again(log: NatsLog, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(9):
         await log.append("obs", str(i).encode(), f"id{i}")
-    subscribe, lost = log._stream.pull_subscribe, [4]
+    subscribe, lost = log._stream.subscribe, [5]
 
     async def with_a_loss(*given: Any, **named: Any) -> Any:
         subscription = await subscribe(*given, **named)
-        fetch = subscription.fetch
+        next_msg = subscription.next_msg
 
-        async def careless(batch: int, timeout: float) -> list[Any]:  # noqa: ASYNC109 - the client's own name
-            messages = await fetch(batch, timeout)
-            if lost:
-                messages.pop(lost.pop())
-            return messages
+        async def careless(timeout: float = 1.0) -> Any:  # noqa: ASYNC109 - the client's own name
+            message = await next_msg(timeout)
+            if lost and message.metadata.sequence.stream == lost[0]:
+                lost.pop()
+                return await next_msg(timeout)
+            return message
 
-        subscription.fetch = careless
+        subscription.next_msg = careless
         return subscription
 
-    monkeypatch.setattr(log._stream, "pull_subscribe", with_a_loss)
+    monkeypatch.setattr(log._stream, "subscribe", with_a_loss)
     assert [one.seq for one in await take(log, 9)] == list(range(1, 10))
     assert not lost
 

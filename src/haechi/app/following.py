@@ -4,7 +4,6 @@ import asyncio
 from contextlib import suppress
 
 from haechi.core.errors import InvalidData
-from haechi.core.frame import decode
 from haechi.faces.console.live import LiveHub
 from haechi.ports import Log
 from haechi.services.history.reader import HistoryTail
@@ -19,7 +18,7 @@ async def feed_hub(log: Log, hub: LiveHub) -> None:
     async for records in log.read(await log.last_seq(), OBSERVED):
         for record in records:
             with suppress(InvalidData):  # the pipeline keeps such a frame and says so
-                hub.feed(decode(record.payload).observations, record.seq)
+                hub.feed(record.frame().observations, record.seq)
         await asyncio.sleep(0)  # requests get their turn between two batches
 
 

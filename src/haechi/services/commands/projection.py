@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import structlog
 
 from haechi.core.errors import HaechiError, InvalidData
-from haechi.core.frame import decode
 from haechi.core.observation import from_batch
 from haechi.core.times import to_us
 from haechi.ports import Change, Notice, Record, RecordStore
@@ -114,7 +113,7 @@ def _answer(desk: Desk, command: Mapping[str, Any], now: int) -> dict[str, Any]:
 
 def _observe(desk: Desk, record: Record) -> None:
     try:
-        rows = decode(record.payload).observations
+        rows = record.frame().observations
     except InvalidData as error:
         _events.error("frame_skipped", seq=record.seq, error=str(error))
         return

@@ -14,7 +14,6 @@ import orjson
 import structlog
 
 from haechi.core import entity as stored
-from haechi.core import frame as frames
 from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.core.frame import EntityCommand, Frame
@@ -73,7 +72,7 @@ class ContextProjection:
         notices: list[Notice] = []
         if self._outbox:
             notices += [self._outbox.watch_anew(one) for one in records if _is_for_outbox(one)]
-        decoded = [(one, frames.decode(one.payload)) for one in records if one.subject != "ops"]
+        decoded = [(one, one.frame()) for one in records if one.subject != "ops"]
         for subject, run in groupby(decoded, key=lambda one: one[0].subject):
             some = list(run)
             if subject == "obs":

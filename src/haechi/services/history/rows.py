@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from haechi.core.errors import InvalidData
-from haechi.core.frame import decode
 from haechi.core.observation import INSTANT, STORED
 from haechi.ports import Record
 
@@ -31,7 +30,7 @@ def of_records(records: Sequence[Record]) -> Rows:
     batches, unreadable = [], []
     for record in records:
         try:
-            observations = decode(record.payload).observations
+            observations = record.frame().observations
         except InvalidData:
             unreadable.append(record.seq)
             continue

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from haechi.core.frame import Frame, Quarantined, Tally, decode
+from haechi.core.frame import Frame, Quarantined, Tally
 from haechi.core.message import Message
 from haechi.core.times import DAY, SECOND, to_us
 from haechi.ports import Change, Notice, Record, RecordStore
@@ -66,7 +66,7 @@ class AccountProjection:
     def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
         book = _Book(self._store, to_us(now))
         for record in records:
-            book.enter(decode(record.payload))
+            book.enter(record.frame())
         self._store.commit(book.changes(), records[-1].seq)
         return ()
 

@@ -11,8 +11,8 @@ import orjson
 import structlog
 
 from haechi.core.errors import InvalidData, Unavailable
-from haechi.core.frame import decode
 from haechi.ports import Bus, Clock, Log, Notice, Projection, Record
+from haechi.services.stream.tape import Tape
 
 ALL = frozenset({"obs", "entity", "ops"})
 FRAMES = frozenset({"obs", "entity"})
@@ -38,10 +38,11 @@ class Runner:
         projections: Sequence[Projection],
         set_aside: Callable[[Record], None],
     ) -> None:
-        self._log, self._bus, self._clock, self._set_aside = log, bus, clock, set_aside
+        self._bus, self._clock, self._set_aside = bus, clock, set_aside
         self._projections = list(projections)
         self._workers: list[_Worker] = []
         self._unreadable: set[int] = set()
+        self._tape = Tape(log, ALL)
         self._seen = {one.name: one.position() for one in projections}
         self._moved = asyncio.Condition()
 
@@ -60,6 +61,7 @@ class Runner:
         async with asyncio.TaskGroup() as group:
             for one in self._projections:
                 group.create_task(self._keep(one), name=one.name)
+            group.create_task(self._tape.run())
             group.create_task(self._tell_positions())
 
     async def _tell_positions(self) -> None:
@@ -85,7 +87,7 @@ class Runner:
     async def _feed(self, projection: Projection, worker: "_Worker") -> None:
         position = await worker.position()
         await self._advance(projection.name, position)
-        records = self._log.read(position, ALL)
+        records = self._tape.read(position)
         following = asyncio.create_task(self._follow(projection, worker, records))
         ticking = asyncio.create_task(self._tick(projection, worker))
         try:
@@ -142,7 +144,7 @@ def _is_readable(record: Record) -> bool:
     if record.subject not in FRAMES:
         return True
     try:
-        decode(record.payload)
+        record.frame()
     except InvalidData:
         return False
     return True

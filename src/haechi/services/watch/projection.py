@@ -136,7 +136,7 @@ class WatchProjection:
 
     def _observe(self, record: Record, now: int) -> None:
         try:
-            found = frame.decode(record.payload)
+            found = record.frame()
         except InvalidData as error:
             _events.error("frame_skipped", seq=record.seq, reason=error.reason, error=str(error))
             return

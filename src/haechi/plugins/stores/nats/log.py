@@ -24,9 +24,9 @@ from haechi.plugins.stores.nats.server import Address, LogLimits
 from haechi.plugins.stores.nats.upkeep import PREFIX, STREAM, answering
 from haechi.ports import Record
 
-BATCH = 256  # records a read hands over at most
-FIRST_BATCH = 16  # before the size of the records is known
-READ_BYTES = 32 * 1024 * 1024  # asked for at once: more than its queue holds, and the server drops the connection
+BATCH, BATCH_BYTES = 512, 32 * 1024 * 1024  # records a read hands over at most
+HEARTBEAT_S = 5.0
+IDLE_S = 2.0  # after so long without a record we ask whether the consumer is still there
 APPEND_S = 12.0  # an append is tried that long: a killed server is back within it, a full disk is told soon
 CONFIRM_S = 5.0
 TAKE_S = 1.0
@@ -172,7 +172,11 @@ class NatsLog:
         return found.seq - 1
 
     async def _follow(self, after: int) -> AsyncIterator[list[Record]]:
-        """Records in unbroken order; ends when one was lost on the way: the server tells nobody twice."""
+        """Records in unbroken order; ends when one was lost on the way: the server tells nobody twice.
+
+        The server pushes as fast as we take (flow control). Asking for batches instead waits until one is full: at
+        1,000 messages a second a record was 150 ms old when it came, 2.8 s in the worst case.
+        """
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=after + 1,
@@ -180,28 +184,38 @@ class NatsLog:
             inactive_threshold=30,
             mem_storage=True,
         )
-        subscription = await _cancellable(self._stream.pull_subscribe(PREFIX + ">", stream=STREAM, config=config))
-        batch = FIRST_BATCH
+        subscription = await _cancellable(
+            self._stream.subscribe(
+                PREFIX + ">", stream=STREAM, config=config, flow_control=True, idle_heartbeat=HEARTBEAT_S
+            )
+        )
         try:
             while True:
-                try:
-                    messages = await subscription.fetch(batch, timeout=5)
-                except nats.errors.TimeoutError:
-                    await _cancellable(
-                        subscription.consumer_info()
-                    )  # raises when the consumer is gone (server restarted)
-                    continue
-                records = [_record(one) for one in messages]
+                records = await self._arrived(subscription)
                 if whole := unbroken(records, after):
                     after = whole[-1].seq
                     yield whole
                 if len(whole) < len(records):
                     _events.warning("log_read_gap", position=after, came=records[len(whole)].seq)
                     return
-                batch = _next_batch(records)
         finally:
             if self._client.is_connected:
                 await subscription.unsubscribe()
+
+    async def _arrived(self, subscription: JetStreamContext.PushSubscription) -> list[Record]:
+        """What has come by now, at least one; raises when the consumer is gone (server restarted)."""
+        while True:
+            try:
+                first = await _cancellable(subscription.next_msg(timeout=IDLE_S))
+                break
+            except nats.errors.TimeoutError:
+                await _cancellable(subscription.consumer_info())
+        records, size = [_record(first)], len(first.data)
+        while subscription.pending_msgs and len(records) < BATCH and size < BATCH_BYTES:
+            message = await subscription.next_msg()
+            records.append(_record(message))
+            size += len(message.data)
+        return records
 
     async def last_seq(self) -> int:
         with answering():
@@ -223,12 +237,6 @@ class NatsLog:
 def unbroken(records: list[Record], after: int) -> list[Record]:
     """The records that follow `after` without one missing between."""
     return [one for seq, one in enumerate(records, after + 1) if one.seq == seq]
-
-
-def _next_batch(records: Sequence[Record]) -> int:
-    """How many records like these one fetch may bring."""
-    size = sum(len(one.payload) for one in records) + 1
-    return max(1, min(BATCH, READ_BYTES * len(records) // size))
 
 
 def _record(message: Msg) -> Record:
