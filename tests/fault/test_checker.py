@@ -4,7 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
-from fault_checks import Found, Promise, Row, problems
+from fault_checks import MEGABYTES, Asked, Command, Found, Promise, Row, problems
 from fault_kinds import DISK, LOCKED
 from fault_plan import LATE_MS, describe, plan_of
 
@@ -16,8 +16,17 @@ ONCE, MOVED = [("normal", "raised")], [("normal", "raised"), ("raised", "normal"
 def kept() -> tuple[Promise, Found]:
     """A promise, and a platform that kept it."""
     promise = Promise({*ROWS, DOUBT}, set(ROWS), {"{"}, {"note 0", "note 1"}, {"note 0"}, {"urn:a": 2, "urn:b": 0})
+    promise.asked, promise.written = [Asked(310, "c1"), Asked(320, "c2")], [310, 310]  # the second time it is put back
+    promise.shown, promise.counter = frozenset({("urn:count", 1.0)}), "urn:count"
     account = "balances: received = stored + rejected + quarantined"
-    return promise, Found(list(ROWS), {"urn:a": (3, 3.0)}, ["{"], ["note 0"], {"urn:a": [MOVED]}, account, 0)
+    rows = [*ROWS, Row("urn:count", "flow", 7, 1.0)]
+    context = {"urn:a": (3, 3.0), "urn:count": (7, 1.0)}
+    found = Found(rows, context, ["{"], ["note 0"], {"urn:a": [MOVED]}, account, 0)
+    found.commands = [
+        Command("c1", 310, "verified", open=False, previous=300, undoing=False),
+        Command("c2", 320, "undone", open=False, previous=310, undoing=True),
+    ]
+    return promise, found
 
 
 def lose_one(found: Found) -> None:
@@ -33,7 +42,7 @@ def change_a_value(found: Found) -> None:
 
 
 def fall_back(found: Found) -> None:
-    found.context = {"urn:a": (2, 2.0)}
+    found.context = {**found.context, "urn:a": (2, 2.0)}
 
 
 def forget_a_sensor(found: Found) -> None:
@@ -72,6 +81,39 @@ def raise_a_false_alarm(found: Found) -> None:
     found.alarms = {"urn:a": [MOVED], "urn:b": [ONCE]}
 
 
+def lose_a_command(found: Found) -> None:
+    found.commands = []
+
+
+def double_a_command(found: Found) -> None:
+    found.commands.append(found.commands[0])
+
+
+def leave_a_command_open(found: Found) -> None:
+    found.commands[0] = found.commands[0]._replace(open=True)
+
+
+def write_what_was_not_undone(found: Found) -> None:
+    found.commands[1] = found.commands[1]._replace(undoing=False)
+
+
+def verify_what_was_never_written(found: Found) -> None:
+    found.commands[1] = found.commands[1]._replace(state="verified")
+
+
+def invent_what_the_plc_showed(found: Found) -> None:
+    found.history[-1] = found.history[-1]._replace(value=99.0)
+
+
+def take_one_poll_twice(found: Found) -> None:
+    found.history.append(found.history[-1]._replace(observed_at=8))
+    found.context = {**found.context, "urn:count": (8, 1.0)}
+
+
+def hold_too_much_memory(found: Found) -> None:
+    found.megabytes = {"api": MEGABYTES + 1}
+
+
 def lose_balance(found: Found) -> None:
     found.account_code = 1
 
@@ -94,6 +136,14 @@ BROKEN = [
     double_a_transition,
     stop_half_way,
     raise_a_false_alarm,
+    lose_a_command,
+    double_a_command,
+    leave_a_command_open,
+    write_what_was_not_undone,
+    verify_what_was_never_written,
+    invent_what_the_plc_showed,
+    take_one_poll_twice,
+    hold_too_much_memory,
     lose_balance,
     stay_behind,
 ]

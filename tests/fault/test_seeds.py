@@ -1,21 +1,28 @@
-"""Processes die and hang in the middle of a burst; afterwards nothing acknowledged is lost and nothing is doubled."""
+"""Processes, disk and clock fail in a burst; afterwards nothing acknowledged is lost and nothing is doubled."""
 
 from pathlib import Path
 
 import pytest
 from fault_plan import plan_of, without_faults
-from fault_run import run
+from fault_run import left_out, run
 
-SEEDS = (3, 7, 11)  # fresh ones: `make soak`
+SEEDS = (
+    3,
+    7,
+    19,
+)  # with a frozen, a read-only, an unplugged, a full disk and jumps of the clock; fresh ones: `make soak`
 SHORT_MS = 5_000
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_promise_of_a_burst_is_kept_whatever_was_killed(seed: int, tmp_path: Path) -> None:
-    outcome = run(plan_of(seed, SHORT_MS), tmp_path)
+    plan = plan_of(seed, SHORT_MS)
+    outcome = run(plan, tmp_path)
     assert len(outcome.promise.acknowledged) > 100, outcome.report()
     assert not outcome.problems, outcome.report()
+    if lacking := left_out(plan):
+        pytest.skip(f"all else was kept; {'; '.join(lacking)}")
 
 
 @pytest.mark.slow
