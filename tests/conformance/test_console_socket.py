@@ -128,6 +128,25 @@ async def test_a_message_that_is_none_closes_with_what_to_send(console: Console,
     await _until(lambda: console.services.hub.watching == 0)
 
 
+async def test_a_screen_beyond_the_bound_is_told_to_come_back_and_the_others_stay(
+    console: Console, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("haechi.faces.console.live.CLIENTS_MAX", 1)
+    headers = await bearer(console)
+    async with joined(address, **headers) as first:
+        assert (await message(first))["type"] == "hello"
+        async with joined(address, **headers) as second:
+            with pytest.raises(websockets.ConnectionClosedError) as closed:
+                await message(second)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013 and "1 screens" in closed.value.rcvd.reason
+        console.services.hub.beat()
+        assert console.services.hub.watching == 1
+    await _until(lambda: console.services.hub.watching == 0)
+    async with joined(address, **headers) as third:
+        assert (await message(third))["type"] == "hello"
+
+
 async def test_a_session_that_ends_closes_the_open_socket(console: Console) -> None:
     services = replace(console.services, ask_session_s=0.05)
     async with served(assemble(services)) as address:
