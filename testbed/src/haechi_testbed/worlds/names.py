@@ -36,6 +36,7 @@ THINGS = {
     "segment": {"ko": "도로 구간", "zh": "路段", "en": "road section"},
     "loop": {"ko": "차량검지기", "zh": "车辆检测器", "en": "vehicle detector"},
     "signal": {"ko": "신호제어기", "zh": "信号控制机", "en": "signal controller"},
+    "modem": {"ko": "신호 통신장치", "zh": "信号通信机", "en": "signal modem"},
     "roadside": {"ko": "노변 제어기", "zh": "路侧网关", "en": "roadside gateway"},
     "source": {"ko": "가압장 정수지", "zh": "加压站清水池", "en": "pump station clear well"},
 }

@@ -122,12 +122,15 @@ class _City:
         return found
 
     def gateways(self) -> list[Entity]:
-        """The roadside gateways of the detectors; signal controllers speak for themselves."""
+        """What speaks: the roadside gateways of the detectors and the controllers' own modems."""
+        spoken = {name: along(beside(self._links[roads[0]].path), 0.5) for name, roads in self._laid.gateways.items()}
+        for name, plans in self._laid.plans.items():
+            x, y = self._laid.roads.junctions[plans.junction]
+            spoken[name] = (x - SIDE_M, y + SIDE_M)
         found = []
-        for name, roads in self._laid.gateways.items():
-            at = along(beside(self._links[roads[0]].path), 0.5)
-            place = self._place(at)
-            entity = _base("Device", name, named(place, "roadside", name), place, self._point(at))
+        for name, at in spoken.items():
+            place, thing = self._place(at), "roadside" if name in self._laid.gateways else "modem"
+            entity = _base("Device", name, named(place, thing, name), place, self._point(at))
             found.append(entity | {"category": "gateway"})
         return found
 
