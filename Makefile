@@ -25,6 +25,7 @@ check: setup $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One table, twenty minutes on a machine that does nothing else. One row: .venv/bin/python -m bench a
 bench: setup $(VENV)/.dev
 	$(BIN)/python -m bench
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from haechi.app import order
 from haechi.app.settings import RunSettings, load
 from haechi.app.supervisor import Supervisor, free_port
 from haechi.core.frame import decode
@@ -94,10 +95,15 @@ async def _rows(data: Path) -> int:
 
 
 async def _supervise(data: Path) -> None:
-    stop = asyncio.Event()
+    """The pipeline makes its stores and ends; then the gateway alone."""
+    settings, stop, made = load(data), asyncio.Event(), asyncio.Event()
+    await Supervisor(settings, ("pipeline",)).run(made, made.set)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Supervisor(load(data), ("gateway",)).run(stop, lambda: print("up", flush=True))
+    running = asyncio.create_task(Supervisor(settings, ("gateway",)).run(stop, lambda: print("up", flush=True)))
+    await asyncio.wait([running], timeout=1)  # a cold start forgets what a former run said
+    order.made(settings)
+    await running
 
 
 def family(pid: int) -> dict[int, str]:
