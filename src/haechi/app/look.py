@@ -23,6 +23,8 @@ async def look(settings: RunSettings, supervisor: int | None, span_s: float = SP
     """Takes `span_s`, more when the log does not answer; writes a file of four kilobytes and removes it."""
     pids = processes.children(supervisor) if supervisor is not None else {}
     states = {name: processes.state(pid) for name, pid in pids.items()}
+    if states.get("nats-server") == "stopped":  # it would be asked in vain
+        return Look(span_s, {}, states, log_answers=False)
     sync_s = await asyncio.to_thread(_sync_s, settings.folder / "log")
     nats_pid = pids.get("nats-server", 0)
     before, begun = processes.cpu_s(nats_pid) or 0.0, time.monotonic()

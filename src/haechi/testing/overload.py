@@ -177,9 +177,10 @@ def rate(tallies: dict[str, Any], start: float, end: float) -> float:
     return sum(sum(start <= at < end for at in one["at_s"]) for one in tallies.values()) / (end - start)
 
 
-def quantile(tallies: dict[str, Any], share: float) -> float:
-    """Of the times from sending to acknowledgement, over all kinds, in seconds."""
-    found: list[float] = sorted(latency for one in tallies.values() for latency in one["latencies_s"])
+def quantile(tallies: dict[str, Any], share: float, start: float, end: float) -> float:
+    """Of the times from sending to acknowledgement, over all kinds, of what was acknowledged between, in seconds."""
+    pairs = (pair for one in tallies.values() for pair in zip(one["at_s"], one["latencies_s"], strict=True))
+    found: list[float] = sorted(latency for at, latency in pairs if start <= at < end)
     return found[min(len(found) - 1, int(len(found) * share))]
 
 
