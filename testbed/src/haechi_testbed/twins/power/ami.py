@@ -39,7 +39,7 @@ class Meters:
         return [name for members in self._of.values() for name in members]
 
     def apply(self, kind: str, meter: str, on: bool) -> None:
-        """`stuck`, `silent` or `drifting` (shows a volt more with every profile)."""
+        """`stuck`, `silent` or `drifting` (shows three volts more with every profile)."""
         if on:
             self._faults[meter] = kind
         else:
@@ -77,7 +77,7 @@ class Meters:
         drawn, given, kw, volts = self.twin.meter(meter)
         noisy = volts + self._rng.gauss(0.0, 0.3)
         if kind == "drifting":
-            noisy = max(noisy, self._last.get(meter, {}).get("voltage", 0.0)) + 1.0
+            noisy = max(noisy, self._last.get(meter, {}).get("voltage", 0.0)) + 3.0
         shown = {"id": meter, "import": round(drawn, 2), "power": round(kw, 3), "voltage": round(noisy, 2)}
         if given > 0:
             shown["export"] = round(given, 2)

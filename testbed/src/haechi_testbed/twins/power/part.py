@@ -142,7 +142,7 @@ class PowerPart:
     def targets(self, kind: str) -> Sequence[str]:
         """Feeders and transformers; instruments and meters; a device can only fall silent."""
         feeders, stations = list(self.config.feeders), [one.id for one in self.config.stations]
-        measured = [name for name, one in self.shown.items() if one.instruments and name not in self.config.banks]
+        measured = [*feeders, *stations]
         found = {
             "feeder_overload": feeders,
             "outage": [*feeders, *stations],
