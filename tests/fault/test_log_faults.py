@@ -143,3 +143,11 @@ async def test_a_full_disk_refuses_appends_loses_nothing_and_recovers_once_there
     assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged appends are gone: {lost[:5]}"
     assert len(names) == len(set(names)), "none is there twice"
     assert "room" in names
+
+
+async def test_a_log_folder_that_cannot_be_written_is_no_reason_to_give_up(tmp_path: Path) -> None:
+    """The supervisor tries again after `Unavailable`; whatever else ends the city."""
+    (tmp_path / "disk").write_text("no folder")
+    server = NatsServer(ServerSettings(tmp_path / "disk" / "log", Address(free_port(), "token-of-this-test")))
+    with pytest.raises(Unavailable, match="cannot be written"):
+        await server.start()

@@ -45,3 +45,8 @@ async def test_a_log_that_does_not_come_back_at_once_does_not_end_the_city(
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     assert server.starts == 3
+
+
+def test_a_free_port_is_one_that_no_outgoing_connection_gets_by_chance() -> None:
+    low, high = supervisor.SERVER_PORTS
+    assert all(low <= supervisor.free_port() < high for _ in range(20))
