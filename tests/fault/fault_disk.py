@@ -74,7 +74,7 @@ class Disk:
 
     def empty(self) -> None:
         """There is room again."""
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # read-only or gone meanwhile: `replug` comes here again
             self._ballast.unlink(missing_ok=True)
 
     def slow(self, writes_a_second: int, bytes_a_second: int) -> None:

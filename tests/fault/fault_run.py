@@ -21,9 +21,10 @@ from fault_plan import DOORS, Plan, Send, describe
 from fault_plc import Plc
 from fault_rogues import Rogue
 from fault_senders import MqttSender, PushSender, Sender, Stage, Timeline, post
-from fault_shown import look, settled
+from fault_shown import look, settled, why_not
 
 from haechi.app.supervisor import free_port
+from haechi.core.errors import Unavailable
 from haechi.testing.platform import Platform
 
 SETTLE_S = 60.0
@@ -118,13 +119,18 @@ def _run(scene: Scene, plan: Plan, lie: bool) -> Outcome:
     _silence(scene, promise, dispatcher)
     failures = [*(one.error for one in senders), saboteur.error]
     errors = [f"the harness itself failed: {one!r}" for one in failures if one]
-    platform.wait_for(
-        lambda: settled(platform, LOOK_S), SETTLE_S, f"does not settle\n{describe(plan)}\n{saboteur.journal}"
-    )
+    _settle(platform, [*saboteur.journal, *notes.journal, *dispatcher.journal])
     found = look(platform, incident, (FIRST, *DOORS, PLC, COUNTER))
     deaf.end.set()
     journal = [*saboteur.journal, *notes.journal, *dispatcher.journal]
     return Outcome(plan, errors + problems(promise, found), promise, found, journal, saboteur.done, deaf.made)
+
+
+def _settle(platform: Platform, journal: Sequence[str]) -> None:
+    try:
+        platform.wait_for(lambda: settled(platform, LOOK_S), SETTLE_S, "does not settle")
+    except Unavailable as error:
+        raise Unavailable("\n".join([f"{error}: {why_not(platform)}", *journal])) from error
 
 
 def _silence(scene: Scene, promise: Promise, dispatcher: Dispatcher) -> None:

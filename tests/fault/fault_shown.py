@@ -30,6 +30,17 @@ def settled(platform: Platform, look_s: float) -> bool:
     return _end_of_log(platform) == first
 
 
+def why_not(platform: Platform) -> str:
+    """For people: what keeps a platform from coming to rest."""
+    told = [f"runs {sorted(platform.pids())}"]
+    for path in ("/health", "/api/commands"):
+        try:
+            told.append(str(platform.request("GET", path))[:2_000])
+        except (OSError, HTTPException) as error:
+            told.append(f"{path}: {error!r}")
+    return "; ".join(told)
+
+
 def _end_of_log(platform: Platform) -> int | None:
     """Newest number on the log when everything is applied up to it."""
     if set(platform.pids()) != ROLES:

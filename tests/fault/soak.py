@@ -67,7 +67,7 @@ def _one(seed: int, keep: bool) -> Mapping[str, int]:
         outcome = run(plan, folder)
         good, report, sums = not outcome.problems, outcome.report(), outcome.sums()
     except Exception as error:  # the platform did not come back or did not settle: as bad as a lost observation
-        good, report = False, f"{describe(plan)}\n{error!r}"
+        good, report = False, f"{describe(plan)}\n{type(error).__name__}: {error}"
     lacking = "".join(f"; {one}" for one in left_out(plan))
     print(f"seed {seed}: kept{lacking}" if good else f"{report}\nseed {seed}: FAILED; see {folder}", flush=True)
     if good and not keep:
