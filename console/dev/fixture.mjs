@@ -137,6 +137,9 @@ const GET = [
   [/^\/api\/incidents\/(.+)$/, ([, id]) => incidentShape(incidents.get(id))],
   [/^\/api\/history$/, (_m, query) => history(query)],
   [/^\/api\/texts\/(\w+)$/, ([, lang]) => ({ types: inLang(TEXTS.types, lang), attributes: inLang(TEXTS.attributes, lang), domains: {} })],
+  [/^\/api\/setpoints$/, () => ({ setpoints: entities.filter((one) => one.type === 'Valve').slice(0, 20).map((one) => ({ entity: one.id, attribute: 'status', datatype: 'text', unit: null, low: null, high: null, tolerance: null, timeout_s: 30, undo: false })) })],
+  [/^\/api\/commands$/, () => ({ commands: [], setpoints: [] })],
+  [/^\/api\/quarantine$/, () => ({ messages: [{ id: 'q-1', link: 'water-mqtt', device: 'RTU-1', channel: 'P-1', reason: 'unmapped_field', detail: "link 'water-mqtt' maps no field 'druck'", count: 1, received_at: now(), payload: Buffer.from('{"druck": 3.5}').toString('base64') }] })],
   [/^\/api\/account$/, () => ({ balanced: true, links: { 'water-mqtt': { received: 128_402, stored: 128_390, rejected: {}, quarantined: 12, replayed: 0, in_quarantine: 12 }, 'air-hj212': { received: 9310, stored: 9300, rejected: { wrong_crc: 10 }, quarantined: 0, replayed: 0, in_quarantine: 0 } }, behind: { context: 0, watch: 0, incidents: 0, account: 0, history: 3 } })],
   [/^\/health$/, () => ({ status: 'ok', checks: { log: 137_712, behind: { context: 0, history: 3 }, problems: {} } })],
   [/^\/api\/vitals$/, () => ({

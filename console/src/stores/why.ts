@@ -1,6 +1,6 @@
 // The platform says in English why a command went as it did; the sentences it makes itself are told in the operator's language.
 // What a device says in its own words stays as it came.
-import { t, type Key } from './i18n.svelte'
+import { i18n, t, type Key } from './i18n.svelte'
 
 const SENTENCES: [RegExp, Key, string?][] = [
   [/^nothing was sent: (.+)$/s, 'why.nothing_sent', 'what'],
@@ -25,10 +25,12 @@ const SENTENCES: [RegExp, Key, string?][] = [
   [/^nobody confirmed that the value before was written back$/, 'why.undo_unsure'],
 ]
 
+const number = (text: string): string => (text.trim() && Number.isFinite(Number(text)) ? i18n.amount(Number(text)) : text)
+
 export function reason(why: string): string {
   for (const [pattern, key, name] of SENTENCES) {
     const found = pattern.exec(why)
-    if (found) return t(key, name ? { [name]: reason(found[1] ?? '') } : {})
+    if (found) return t(key, name ? { [name]: name === 'value' ? number(found[1] ?? '') : reason(found[1] ?? '') } : {})
   }
   return why
 }
