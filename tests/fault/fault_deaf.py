@@ -22,39 +22,46 @@ LITTLE = 2048  # what its socket takes
 
 
 class Deaf(threading.Thread):
-    """Until `end` is set; `made` counts those that stood."""
+    """Until `end` is set; `made` counts those that stood. Set both events."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(name="deaf", daemon=True)
-        self._stage, self.made, self.end = stage, 0, threading.Event()
+        self._stage, self.made = stage, 0
+        self.enough = threading.Event()  # no more come, those that are there stay: each one's coming is on the log
+        self.end = threading.Event()
         self._open: list[socket.socket] = []
 
     def run(self) -> None:
-        while not self.end.is_set():
+        while not self.enough.is_set():
             for kind in (_subscriber, _feed, _reader, _half_head):
                 with contextlib.suppress(OSError, http.client.HTTPException, urllib.error.URLError):
                     self._open.append(kind(self._stage))
                     self.made += 1
-            self.end.wait(EVERY_S)
+            self.enough.wait(EVERY_S)
+        self.end.wait()
         for one in self._open:
             one.close()
 
 
-def _dial(port: int) -> socket.socket:
+def _saying(port: int, words: bytes) -> socket.socket:
+    """A connection that has said this and reads nothing."""
     peer = socket.socket()
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LITTLE)
-    peer.settimeout(2)
-    peer.connect(("127.0.0.1", port))
+    try:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LITTLE)
+        peer.settimeout(2)
+        peer.connect(("127.0.0.1", port))
+        peer.sendall(words)
+    except OSError:
+        peer.close()
+        raise
     return peer
 
 
 def _subscriber(stage: Stage) -> socket.socket:
     """QoS 1 to everything, and no PUBACK ever."""
-    peer = _dial(stage.platform.ports["mqtt"])
     name = f"deaf-{os.urandom(4).hex()}"
-    peer.sendall(connect("RTU-3", stage.platform.secret("RTU-3", "mqtt"), name))
-    peer.sendall(packet(0x82, struct.pack("!H", 1) + text("city/#") + b"\x01"))
-    return peer
+    hello = connect("RTU-3", stage.platform.secret("RTU-3", "mqtt"), name)
+    return _saying(stage.platform.ports["mqtt"], hello + packet(0x82, struct.pack("!H", 1) + text("city/#") + b"\x01"))
 
 
 def _feed(stage: Stage) -> socket.socket:
@@ -70,13 +77,9 @@ def _reader(stage: Stage) -> socket.socket:
 
 
 def _half_head(stage: Stage) -> socket.socket:
-    peer = _dial(stage.platform.ports["push"])
-    peer.sendall(b"POST /push/P-5 HTTP/1.1\r\nHost: x\r\nContent-Le")
-    return peer
+    return _saying(stage.platform.ports["push"], b"POST /push/P-5 HTTP/1.1\r\nHost: x\r\nContent-Le")
 
 
 def _ask(stage: Stage, path: str, headers: str, times: int) -> socket.socket:
-    peer = _dial(stage.platform.http_port)
     head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {stage.platform.token()}\r\n{headers}\r\n"
-    peer.sendall(head.encode() * times)
-    return peer
+    return _saying(stage.platform.http_port, head.encode() * times)

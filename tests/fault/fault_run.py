@@ -55,6 +55,7 @@ class Outcome:
             "observations in history": len(self.found.history),
             "alarm transitions": sum(kept.transitions.values()),
             "notes acknowledged": len(kept.notes_acknowledged),
+            "notes in the incident": len(self.found.notes),
             "messages in quarantine": len(self.found.quarantine),
             "setpoints asked": len(kept.asked),
             "setpoints verified": sum(one.state == "verified" for one in self.found.commands),
@@ -116,6 +117,7 @@ def _run(scene: Scene, plan: Plan, lie: bool) -> Outcome:
     promise.notes_sent, promise.notes_acknowledged = notes.sent, notes.acknowledged
     if lie:
         promise.acknowledged.add(stage.row(Send(0, "a", "P-1", -1, 300.0)))
+    deaf.enough.set()
     _silence(scene, promise, dispatcher)
     failures = [*(one.error for one in senders), saboteur.error]
     errors = [f"the harness itself failed: {one!r}" for one in failures if one]
