@@ -29,6 +29,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
 @pytest.fixture
 async def server(started: Peer) -> AsyncIterator[Peer]:
     await started.asked("reset")
+    started.said.clear()
     yield started
 
 

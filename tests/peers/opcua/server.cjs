@@ -25,7 +25,7 @@ function variant(type, value) {
   return new Variant({ dataType: DataType[type], arrayType, value: found });
 }
 
-function addVariable(namespace, folder, { id, type, value, writable, stuck, locked }) {
+function addVariable(namespace, folder, { id, type, value, writable, stuck, sticksAbove, locked }) {
   const access = writable ? "CurrentRead | CurrentWrite" : "CurrentRead";
   const made = namespace.addVariable({
     componentOf: folder,
@@ -44,7 +44,7 @@ function addVariable(namespace, folder, { id, type, value, writable, stuck, lock
       const callback = more[more.length - 1];
       writes.push([id, dataValue.value.value]);
       if (locked) return callback(null, StatusCodes.BadUserAccessDenied);
-      if (stuck) return callback(null, StatusCodes.Good); // acknowledged and forgotten
+      if (stuck || dataValue.value.value > sticksAbove) return callback(null, StatusCodes.Good); // acknowledged and forgotten
       return write.call(this, context, dataValue, ...more);
     };
   }
@@ -86,7 +86,7 @@ async function main() {
     securityPolicies: (options.policies ?? ["None"]).map((one) => SecurityPolicy[one]),
     securityModes: (options.modes ?? ["None"]).map((one) => MessageSecurityMode[one]),
     allowAnonymous: options.anonymous !== false,
-    disableDiscovery: true,
+    disableDiscovery: false, // a client asks for the endpoints before it can choose one
     userManager: { isValidUser: (user, password) => (options.users ?? {})[user] === password },
     buildInfo: { productName: "peer", buildNumber: "1", buildDate: new Date(0) },
     serverInfo: { applicationUri: "urn:peer:opcua" },

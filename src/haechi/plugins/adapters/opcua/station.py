@@ -19,10 +19,11 @@ from asyncua import ua
 from haechi.core.errors import Conflict, HaechiError, InvalidData, NotFound, NotSupported, Unavailable
 from haechi.core.times import format_iso, to_us
 from haechi.plugins.adapters.opcua.settings import OpcuaSettings
+from haechi.plugins.wire.opcua.changes import Change, Publication
 from haechi.plugins.wire.opcua.peer import Pace, Server
 from haechi.plugins.wire.opcua.security import Identity
 from haechi.plugins.wire.opcua.session import Session, name_of
-from haechi.plugins.wire.opcua.values import instant, plain, typed
+from haechi.plugins.wire.opcua.values import plain, typed
 
 STATUS = "$status"
 OVERFLOW = 0x480  # info type DataValue and the bit Overflow: 7.39.1
@@ -169,32 +170,27 @@ class Station:
             answer = await session.publish(told)
             del self._stored[: len(told)]
             self._heard_at = self._now()
-            message = answer.NotificationMessage
-            for number in sorted(set(answer.AvailableSequenceNumbers or ()) - {message.SequenceNumber, *told}):
+            for number in sorted(set(answer.available) - {answer.number, *told}):
                 missed = await session.republish(number)
                 self._counts["republished" if missed else "lost"] += 1
                 if missed:
                     await self._take(session, missed)
-            await self._take(session, message)
+            await self._take(session, answer)
 
-    async def _take(self, session: Session, message: ua.NotificationMessage) -> None:
-        rows: list[Row] = []
-        for one in message.NotificationData or ():
-            if isinstance(one, ua.StatusChangeNotification):
-                session.forget()
-                raise Unavailable(f"{self.device} gave the subscription up: {one.Status.name}")
-            if isinstance(one, ua.DataChangeNotification):
-                rows += self._rows([(item.ClientHandle, item.Value) for item in one.MonitoredItems])
-        await self._store(rows)
-        if message.NotificationData:  # a sign of life has no number of its own
-            self._stored.append(message.SequenceNumber)
+    async def _take(self, session: Session, published: Publication) -> None:
+        await self._store(self._rows(published.changes))
+        if published.ended:
+            session.forget()
+            raise Unavailable(f"{self.device} gave the subscription up: {published.ended}")
+        if not published.is_empty:
+            self._stored.append(published.number)
 
     async def _poll(self, session: Session, handles: Sequence[int]) -> None:
         if handles:
             self._counts["polls"] += 1
-            values = await session.read([self._nodes[one].node for one in handles])
+            found = await session.read([self._nodes[one].node for one in handles])
             self._heard_at = self._now()
-            await self._store(self._rows(list(zip(handles, values, strict=True)), asked=True))
+            await self._store(self._rows(_named(handles, found), asked=True))
 
     async def _store(self, rows: Sequence[Row]) -> None:
         self._counts["values"] += len(rows)
@@ -202,35 +198,35 @@ class Station:
             await self._out.store(self.device, "", orjson.dumps(rows))
         await self._tell(True, self._fault())
 
-    def _rows(self, values: Sequence[tuple[int, ua.DataValue]], *, asked: bool = False) -> list[Row]:
+    def _rows(self, changes: Sequence[Change], *, asked: bool = False) -> list[Row]:
         """What has a value; what has none is counted with its reason."""
         rows: list[Row] = []
-        for handle, value in values:
+        for one in changes:
             try:
-                rows.append(self._row(handle, value, asked))
-                self._bad.pop(handle, None)
+                rows.append(self._row(one, asked))
+                self._bad.pop(one.handle, None)
             except InvalidData as error:
-                self._bad[handle] = str(error)
+                self._bad[one.handle] = str(error)
                 self._out.skip(error.reason, 1)
         return rows
 
-    def _row(self, handle: int, value: ua.DataValue, asked: bool) -> Row:
-        node, code = self._nodes[handle], value.StatusCode.value if value.StatusCode else 0
-        if code & OVERFLOW == OVERFLOW:
-            self._counts["overflows"] += 1
-        if code >> 31:
-            raise InvalidData(name_of(code), "bad_status")
-        found = plain(value.Value)
-        if value.Value is not None:
-            self._kinds[handle] = value.Value.VariantType
-        source, server = instant(value.SourceTimestamp), instant(value.ServerTimestamp)
-        known, at = self._seen.get(handle), source or server
-        if source is not None:
-            self._seen[handle] = source
-        if self._settings.time == "server" or (asked and source == known):
+    def _row(self, change: Change, asked: bool) -> Row:
+        handle, kind, value, code, source, server = change
+        if code:
+            self._counts["overflows"] += code & OVERFLOW == OVERFLOW
+            if code >> 31:
+                raise InvalidData(name_of(code), "bad_status")
+        found = plain(value)
+        if kind is not None:
+            self._kinds[handle] = kind
+        at = source or server
+        if self._settings.time == "server" or (asked and source == self._seen.get(handle)):
             at = server  # 7.11.4: the instant at which the server knew the value to be accurate
         if self._settings.time == "arrival":
             at = None
+        if source is not None:
+            self._seen[handle] = source
+        node = self._nodes[handle]
         return [node.channel, node.field, found, at, code, server]
 
     def _fault(self) -> str:
@@ -272,15 +268,19 @@ class Station:
             raise Conflict("it came too late; nothing was sent")
         await session.write(self._nodes[handle].node, content, f"{field} = {value}")
         self._counts["writes"] += 1
-        (held,) = await session.read([self._nodes[handle].node])
-        await self._store(self._rows([(handle, held)], asked=True))
-        return plain(held.Value), at
+        (held,) = _named([handle], await session.read([self._nodes[handle].node]))
+        await self._store(self._rows([held], asked=True))
+        return plain(held.value), at
 
     def _writable(self, channel: str, field: str) -> int:
         for handle, one in enumerate(self._nodes):
             if one.field == field and one.channel == channel and one.writable:
                 return handle
         raise NotFound(f"{self.device} has no writable node {field!r} on channel {channel!r}; mend the link")
+
+
+def _named(handles: Sequence[int], found: Sequence[Change]) -> list[Change]:
+    return [one._replace(handle=handle) for handle, one in zip(handles, found, strict=True)]
 
 
 async def _first_to_fail(work: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -16,18 +16,21 @@ from typing import Any
 from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.client.ua_session import UaSession
+from asyncua.common.utils import Buffer
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 from cryptography.exceptions import InvalidSignature
 
 from haechi.core.errors import HaechiError, NotFound, NotSupported, Refused, Unavailable
+from haechi.plugins.wire.opcua.changes import Change, Publication, publication, republished, values
 from haechi.plugins.wire.opcua.peer import Item, Pace, Server
 from haechi.plugins.wire.opcua.security import POLICIES, Identity, believed, chosen, keep, password
 
 ABOUT = ("i=2255", "i=11714", "i=11705")  # NamespaceArray, MaxMonitoredItemsPerCall, MaxNodesPerRead
 ITEMS, NOTIFICATIONS = 500, 5_000  # in one request, in one publish response
 KEEP_ALIVE_MS = 5_000.0  # a server with nothing to say says so this often
+FOR_EVER = 0.0  # as asyncua says it
 RENEW = 0.75  # of the channel's life: 5.5.2.1
 USER = {StatusCodes.BadUserAccessDenied, StatusCodes.BadIdentityTokenRejected, StatusCodes.BadIdentityTokenInvalid}
 CERTIFICATE = {
@@ -53,6 +56,10 @@ class _Session(UaSession):
     def ensure_publish_loop(self) -> None:
         pass
 
+    async def ask(self, request: Any, timeout_s: float | None = None) -> Buffer:
+        """The answer as it came."""
+        return await self._send_request(request, timeout_s)
+
 
 class Session:
     """Between `open` and `drop`. Every method raises errors of `core.errors` only."""
@@ -63,6 +70,7 @@ class Session:
         self._pace, self._folder = pace, folder
         self._state = folder / "sessions" / f"{server.id}.json"
         self._client = Client(server.url, pace.timeout_s)
+        self._session = _Session(self._client.uaclient)
         self._namespaces: list[str] = []
         self._items_most = self._nodes_most = ITEMS  # in one request, as the server bears it
         self.subscription = 0
@@ -81,7 +89,7 @@ class Session:
                 await self._client.create_session()
                 await self._activate()
             self._save(plan)
-            about = [one.Value.Value if one.Value else None for one in await self.read(ABOUT)]
+            about = [one.value for one in await self.read(ABOUT)]
             self._namespaces = about[0] or []
             self._items_most, self._nodes_most = (min(one or ITEMS, ITEMS) for one in about[1:])
         return taken_up
@@ -91,7 +99,7 @@ class Session:
         client.name, client.product_uri = "Haechi", "urn:haechi"
         client.application_uri = self.identity.uri
         client.session_timeout = int(self._pace.keep_s * 1000)
-        client.uaclient.session = _Session(client.uaclient)
+        self._session = client.uaclient.session = _Session(client.uaclient)
         client._policy_ids = endpoint.UserIdentityTokens  # a session taken up again is not told them
         if self.server.security != "None":
             der = believed(self.server, endpoint.ServerCertificate, self._folder, now)
@@ -114,15 +122,15 @@ class Session:
             patience_s = float(state["patience_s"])
         except (OSError, ValueError, KeyError, TypeError, UaError):
             return False
-        self._client.uaclient.session.restore_authentication_token(token)
+        self._session.restore_authentication_token(token)
         self._client._server_nonce = nonce  # type: ignore[assignment] # asyncua lets its type be guessed
         try:
             await self._activate()
         except UaStatusCodeError:
-            self._client.uaclient.session.reset_authentication_token()
+            self._session.reset_authentication_token()
             return False
         if not same or not subscription:
-            await self._client.uaclient.session.close_session(True)  # small servers have few sessions to give
+            await self._session.close_session(True)  # small servers have few sessions to give
             return False
         self.subscription, self.patience_s = subscription, patience_s
         return True
@@ -130,7 +138,7 @@ class Session:
     def _save(self, plan: str) -> None:
         """What is needed to take the session up again, also after a kill; the token is a secret."""
         self._state.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        token, nonce = self._client.uaclient.session.authentication_token, self._client._server_nonce or b""
+        token, nonce = self._session.authentication_token, self._client._server_nonce or b""
         state = {"token": token.to_string(), "nonce": nonce.hex(), "plan": plan, "subscription": self.subscription}
         keep(self._state, json.dumps({**state, "patience_s": self.patience_s}).encode())
 
@@ -169,7 +177,7 @@ class Session:
         wanted = ua.CreateSubscriptionParameters(every, life, alive, NOTIFICATIONS, True, 0)
         with _plainly(self):
             try:
-                made = await self._client.uaclient.session.create_subscription(wanted, lambda result: None)
+                made = await self._session.create_subscription(wanted, lambda result: None)
             except UaStatusCodeError as error:
                 raise NotSupported(f"{self.server.id} gives no subscription: {name_of(error.code)}") from error
         self.subscription = made.SubscriptionId
@@ -192,7 +200,7 @@ class Session:
         wanted, both = [self._request(one) for one in items], ua.TimestampsToReturn.Both
         with _plainly(self):
             asked = ua.CreateMonitoredItemsParameters(ua.IntegerId(self.subscription), both, wanted)
-            made = await self._client.uaclient.session.create_monitored_items(asked)
+            made = await self._session.create_monitored_items(asked)
         return {one.handle: int(found.StatusCode.value) for one, found in zip(items, made, strict=True)}
 
     def _request(self, item: Item) -> ua.MonitoredItemCreateRequest:
@@ -204,25 +212,25 @@ class Session:
         wanted = ua.MonitoringParameters(item.handle, item.sampling_ms, change, item.queue, True)
         return ua.MonitoredItemCreateRequest(_value(self.id_of(item.node)), ua.MonitoringMode.Reporting, wanted)
 
-    async def publish(self, stored: Sequence[int]) -> ua.PublishResult:
+    async def publish(self, stored: Sequence[int]) -> Publication:
         """The next notification or sign of life; `stored` are sequence numbers the server may forget."""
         acks = [ua.SubscriptionAcknowledgement(ua.IntegerId(self.subscription), one) for one in stored]
         with _plainly(self):
             try:
                 async with asyncio.timeout(self.patience_s):
-                    answer = await self._client.uaclient.session.publish(acks)
-                answer.ResponseHeader.ServiceResult.check()
+                    asked = ua.PublishRequest()
+                    asked.Parameters.SubscriptionAcknowledgements = acks
+                    return publication(await self._session.ask(asked, FOR_EVER))
             except UaStatusCodeError:  # BadNoSubscription and the like
                 self.forget()
                 raise
-        found: ua.PublishResult = answer.Parameters
-        return found
 
-    async def republish(self, number: int) -> ua.NotificationMessage | None:
+    async def republish(self, number: int) -> Publication | None:
         """A notification sent before that did not come; None when the server has forgotten it."""
         with _plainly(self):
             try:
-                return await self._client.uaclient.session.republish(self.subscription, number)
+                parameters = ua.RepublishParameters(ua.IntegerId(self.subscription), ua.Counter(number))
+                return republished(await self._session.ask(ua.RepublishRequest(Parameters=parameters)))
             except UaStatusCodeError as error:
                 if error.code == StatusCodes.BadMessageNotAvailable:
                     return None
@@ -230,21 +238,21 @@ class Session:
 
     # --- reading and writing (5.10) ---
 
-    async def read(self, nodes: Sequence[str]) -> list[ua.DataValue]:
-        """Their values, in order, from the source."""
-        found: list[ua.DataValue] = []
+    async def read(self, nodes: Sequence[str]) -> list[Change]:
+        """Their values, in order, from the source; handles mean nothing."""
+        found: list[Change] = []
         with _plainly(self):
             for some in _parts(nodes, self._nodes_most):
                 wanted = [_value(self.id_of(one)) for one in some]
-                asked = ua.ReadParameters(0.0, ua.TimestampsToReturn.Both, wanted)
-                found += await self._client.uaclient.session.read(asked)
+                parameters = ua.ReadParameters(0.0, ua.TimestampsToReturn.Both, wanted)
+                found += values(await self._session.ask(ua.ReadRequest(Parameters=parameters)))
         return found
 
     async def write(self, node: str, value: ua.Variant, what: str) -> None:
         """`Refused` quotes the server. Value only: most servers refuse to be told time and status."""
         wanted = ua.WriteValue(self.id_of(node), AttributeIds.Value, None, ua.DataValue(value, None))
         with _plainly(self):
-            (code,) = await self._client.uaclient.session.write(ua.WriteParameters([wanted]))
+            (code,) = await self._session.write(ua.WriteParameters([wanted]))
         if not code.is_good():
             raise Refused(f"{what}: the server answers {code.name}")
 
@@ -282,6 +290,9 @@ def _plainly(session: Session) -> Iterator[None]:
         raise Refused(
             f"{server.id} cannot prove that its certificate is its own; find out who answers there"
         ) from error
+    except AssertionError as error:  # asyncua's, when a server answers the wish for a channel with a fault
+        mend = f"trust {session.identity.certificate} there"
+        raise Refused(f"{server.id} opens no channel: it refuses our certificate, or everyone; {mend}") from error
     except (OSError, TimeoutError, UaError) as error:
-        what = "no answer in time" if isinstance(error, TimeoutError) else f"the connection was lost: {error}"
+        what = "no answer in time" if isinstance(error, TimeoutError) else f"the connection was lost: {error!r}"
         raise Unavailable(f"{server.id}: {what}; is {server.url} right, the server on?") from error

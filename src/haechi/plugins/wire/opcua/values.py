@@ -2,7 +2,6 @@
 
 import math
 from datetime import datetime
-from enum import Enum
 
 from asyncua import ua
 
@@ -10,20 +9,13 @@ from haechi.core.errors import InvalidData
 from haechi.core.times import format_iso, to_us
 
 INTEGERS = {f"{sign}Int{bits}": bits for sign in ("", "U") for bits in (16, 32, 64)} | {"SByte": 8, "Byte": 8}
-FIRST_YEAR, LAST_YEAR = 1601, 9999
 Value = float | int | bool | str
 
 
-def instant(stamp: datetime | None) -> int | None:
-    """In microseconds; None for none, and for the ends of time, which mean none (OPC 10000-6, 5.2.2.5)."""
-    return None if stamp is None or not FIRST_YEAR < stamp.year < LAST_YEAR else to_us(stamp)
-
-
-def plain(variant: ua.Variant | None) -> Value:
+def plain(value: object) -> Value:
     """The value JSON can say; `InvalidData` for what is no single value (arrays, structures, bytes) or no number."""
-    value: object = None if variant is None else variant.Value
-    if isinstance(value, Enum):
-        value = value.value
+    if type(value) is float and math.isfinite(value):  # what most are
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidData(f"the server says {value}: it has no value", "not_a_number")
     if isinstance(value, bool | int | float | str):
