@@ -3,7 +3,7 @@ by `make soak`."""
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from itertools import groupby
@@ -93,10 +93,24 @@ def scene_of(stack: contextlib.ExitStack, plan: Plan, folder: Path) -> Scene:
     disk = stack.enter_context(Disk(data, folder / "disk.img")) if plan.has("disk") and not missing() else None
     clock = WallClock(folder / "clock") if plan.has("clock") and not no_clock() else None
     plc = stack.enter_context(Plc(free_port()))
-    options = [f"--durability={plan.durability}"]
-    platform = Platform(build(folder / "city"), data, options, clock.environment if clock else None)
-    platform.ports["plant"] = plc.port  # the adapter connects to it
-    return Scene(stack.enter_context(platform), plc, disk, clock)
+    city, options = build(folder / "city"), [f"--durability={plan.durability}"]
+
+    def platform() -> Platform:
+        found = Platform(city, data, options, clock.environment if clock else None)
+        found.ports["plant"] = plc.port  # the adapter connects to it
+        return found
+
+    return Scene(_entered(stack, platform), plc, disk, clock)
+
+
+def _entered(stack: contextlib.ExitStack, make: Callable[[], Platform]) -> Platform:
+    """A platform that runs; another run beside this one may have taken a port that was free a moment ago."""
+    platform = make()
+    try:
+        return stack.enter_context(platform)
+    except Unavailable:
+        platform.stop()
+        return stack.enter_context(make())
 
 
 def _run(scene: Scene, plan: Plan, lie: bool) -> Outcome:
