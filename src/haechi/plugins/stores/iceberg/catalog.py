@@ -7,14 +7,17 @@ import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
 from pyiceberg.table import StaticTable, Table
 
 from haechi.core.errors import Conflict, InvalidSettings
 from haechi.plugins.stores.iceberg.files import SCHEME
 from haechi.plugins.stores.iceberg.layout import HOURLY, OBSERVATIONS, TableLayout
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog.sql import SqlCatalog
 
 NAMESPACE = "haechi"
 _SYNCED = "haechi.plugins.stores.iceberg.files.SyncedFiles"
@@ -50,8 +53,10 @@ class WriterLock:
             self._file = -1
 
 
-def open_catalogue(folder: Path, *, synced: bool) -> SqlCatalog:
+def open_catalogue(folder: Path, *, synced: bool) -> "SqlCatalog":
     """The catalogue, created with both tables when it is new."""
+    from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, 21 MB: the writer alone
+
     path = catalogue_path(folder)
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")  # stays with the file: readers never hold the writer up
@@ -68,7 +73,7 @@ def open_catalogue(folder: Path, *, synced: bool) -> SqlCatalog:
     return catalogue
 
 
-def load_or_create(catalogue: SqlCatalog, layout: TableLayout) -> Table:
+def load_or_create(catalogue: "SqlCatalog", layout: TableLayout) -> Table:
     """The table of this layout."""
     name = (NAMESPACE, layout.name)
     try:

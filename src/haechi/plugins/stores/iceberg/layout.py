@@ -4,8 +4,10 @@ reads them.
 `observations` holds every row; `hourly` holds partial sums per series and hour, which add up to the same answers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import orjson
 import pyarrow as pa
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -136,3 +138,8 @@ HOURLY = TableLayout(
     folder="month",
     order=("entity", "attribute", "hour_at"),
 )
+
+
+def counters(properties: Mapping[str, str]) -> dict[str, tuple[int, int, int]]:
+    """The counters per link as a commit carries them."""
+    return {link: (one[0], one[1], one[2]) for link, one in orjson.loads(properties.get(LINKS, "{}")).items()}

@@ -11,10 +11,9 @@ from haechi.core.errors import Unavailable
 from haechi.plugins.stores.iceberg.answer import Answers
 from haechi.plugins.stores.iceberg.catalog import committed_locations, committed_table
 from haechi.plugins.stores.iceberg.engine import Engine, spill_folder
-from haechi.plugins.stores.iceberg.layout import HOURLY, OBSERVATIONS, POSITION
+from haechi.plugins.stores.iceberg.layout import HOURLY, OBSERVATIONS, POSITION, counters
 from haechi.plugins.stores.iceberg.plan import FileSet, Planner
 from haechi.plugins.stores.iceberg.settings import HistorySettings
-from haechi.plugins.stores.iceberg.store import counters
 from haechi.plugins.stores.iceberg.windows import State
 
 _ATTEMPTS = 5  # commits may follow each other while we read what the last one said

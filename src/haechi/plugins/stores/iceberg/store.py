@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from haechi.core.observation import STORED
 from haechi.plugins.stores.iceberg.catalog import WriterLock, open_catalogue
 from haechi.plugins.stores.iceberg.engine import Engine, clear_spill, spill_folder
-from haechi.plugins.stores.iceberg.layout import HOURLY, LINKS, OBSERVATIONS, POSITION
+from haechi.plugins.stores.iceberg.layout import HOURLY, LINKS, OBSERVATIONS, POSITION, counters
 from haechi.plugins.stores.iceberg.settings import HistorySettings
 from haechi.plugins.stores.iceberg.stored import settled
 from haechi.plugins.stores.iceberg.table import WrittenTable
@@ -71,8 +71,3 @@ class IcebergStore:
         self._catalogue.close()
         self._engine.close()
         self._lock.release()
-
-
-def counters(properties: Mapping[str, str]) -> dict[str, tuple[int, int, int]]:
-    """The counters per link as a commit carries them."""
-    return {link: (one[0], one[1], one[2]) for link, one in orjson.loads(properties.get(LINKS, "{}")).items()}
