@@ -36,6 +36,15 @@ LINGER_S = 1.0
 CLOSING = frozenset({"too_slow", "too_large"})  # the rest of the body is not wanted
 
 
+class _Request(Request):
+    """A request with its headers in a dictionary (of a repeated one the first): Starlette walks a list for each of our
+    eight look-ups, a sixth of what a small request costs."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self.given = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
 @dataclass(frozen=True, slots=True)
 class _Post:
     device: str
@@ -56,7 +65,7 @@ class Door:
         assert scope["type"] == "http", "the server is configured without lifespan and web sockets"
         self.requests += 1
         try:
-            response = await self._answer(Request(scope, receive))
+            response = await self._answer(_Request(scope, receive))
         except ClientDisconnect:
             return
         except HaechiError as error:
@@ -83,9 +92,9 @@ class Door:
             headers["Connection"] = "close"
         return _json(status, {"error": kind.__name__, "detail": str(error)}, headers)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: _Request) -> Response:
         channel = self._channel(request)
-        device = self._device(request.headers.get("authorization", ""))
+        device = self._device(request.given.get("authorization", ""))
         self._check_type(request)
         size = self._size(request)
         if self._is_full(size):
@@ -93,17 +102,17 @@ class Door:
         self.in_flight += 1
         self.in_flight_bytes += size
         try:
-            post = _Post(device, channel, await self._body(request), request.headers.get("idempotency-key", ""))
+            post = _Post(device, channel, await self._body(request), request.given.get("idempotency-key", ""))
             status, body = await (self._once(post) if post.key else self._store(post))
         finally:
             self.in_flight -= 1
             self.in_flight_bytes -= size
         return Response(body, status, media_type="application/json")
 
-    def _size(self, request: Request) -> int:
+    def _size(self, request: _Request) -> int:
         """What the body may take of our memory."""
-        most, announced = self._settings.body_bytes_max, request.headers.get("content-length")
-        packed = request.headers.get("content-encoding", "").lower() == "gzip"
+        most, announced = self._settings.body_bytes_max, request.given.get("content-length")
+        packed = request.given.get("content-encoding", "").lower() == "gzip"
         return most if announced is None or packed else min(most, int(announced))
 
     def _is_full(self, size: int) -> bool:
@@ -118,7 +127,7 @@ class Door:
         body = {"error": "Busy", "detail": "too many requests at once; send it again later"}
         return _json(429, body, {"Retry-After": str(self._settings.retry_after_s)})
 
-    def _channel(self, request: Request) -> str:
+    def _channel(self, request: _Request) -> str:
         _, link, *levels = request.scope["path"].split("/")
         if link != self._context.link:
             raise NotFound(f"no such link here; POST to /{self._context.link}/<channel>")
@@ -132,10 +141,10 @@ class Door:
             raise Refused("send a registered device and its secret: Basic, or Bearer <device>:<secret>")
         return device
 
-    def _check_type(self, request: Request) -> None:
-        media, *parameters = (one.strip().lower() for one in request.headers.get("content-type", "").split(";"))
+    def _check_type(self, request: _Request) -> None:
+        media, *parameters = (one.strip().lower() for one in request.given.get("content-type", "").split(";"))
         charset = next((one[8:].strip('"') for one in parameters if one.startswith("charset=")), "utf-8")
-        encoding = request.headers.get("content-encoding", "identity").lower()
+        encoding = request.given.get("content-encoding", "identity").lower()
         if media not in self._settings.accepts or charset not in ("utf-8", "us-ascii"):
             accepted = ", ".join(self._settings.accepts)
             given = media or "a body of no type"
@@ -143,26 +152,26 @@ class Door:
         if encoding not in ("identity", "gzip"):
             raise InvalidData(f"Content-Encoding may be gzip or nothing, not {encoding}", "unsupported_type")
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: _Request) -> bytes:
         try:
             async with asyncio.timeout(self._settings.body_s):
                 body = await self._stream(request)
         except TimeoutError:
             await _discard(request.stream())
             raise InvalidData(f"the body did not come within {self._settings.body_s:g} s", "too_slow") from None
-        if request.headers.get("content-encoding", "").lower() == "gzip":
+        if request.given.get("content-encoding", "").lower() == "gzip":
             body = _unpacked(body, self._settings.body_bytes_max)
         if not body.strip():
             raise InvalidData("the body is empty; send samples", "empty")
         return body
 
-    async def _stream(self, request: Request) -> bytes:
+    async def _stream(self, request: _Request) -> bytes:
         most = self._settings.body_bytes_max
         chunks, size = [], 0
         stream = request.stream()
         async for chunk in stream:
             size += len(chunk)
-            if size > most or int(request.headers.get("content-length", "0")) > most:
+            if size > most or int(request.given.get("content-length", "0")) > most:
                 await _discard(stream)
                 raise _too_large(most)
             chunks.append(chunk)
