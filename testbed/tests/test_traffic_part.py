@@ -37,7 +37,10 @@ class Ear:
 @pytest.fixture(scope="module")
 def made() -> tuple[TrafficPart, dict[str, Ear]]:
     ears = {name: Ear(name) for name in ("TG-01", "TG-02")}
-    return TrafficPart(CITY, ears, ("127.0.0.1", 0), Pace(START, 60.0, 1)), ears  # type: ignore[arg-type]
+    part = TrafficPart(CITY, ears, ("127.0.0.1", 0), Pace(START, 60.0, 1))  # type: ignore[arg-type]
+    part.step(START, 10.0)
+    assert all(len(ear.heard) == 1 for ear in ears.values()), "the minute before is sent at once"
+    return part, ears
 
 
 def minutes(made: tuple[TrafficPart, dict[str, Ear]], count: int) -> dict[str, list[Mapping[str, Any]]]:

@@ -41,7 +41,7 @@ class TrafficPart:
             name: Cabinet(name, number, self.twin.signals) for number, name in enumerate(self.config.signals, 1)
         }
         self.bank = Bank([one.unit for one in self.cabinets.values()], *door)
-        self._told = self.twin.periods
+        self._told = self.twin.periods - 1  # the minute before the start is sent at once: a console shows something
         self._fill()
 
     def step(self, now_us: int, dt_s: float) -> None:
