@@ -27,6 +27,8 @@ BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 SERVER_PORTS = 20_000, 32_768
 INVALID = 78  # exit code of a role that cannot run with these settings (sysexits.h EX_CONFIG): not restarted
 
+# Threads share glibc's heaps: one each kept 40 MB of an idle city that nobody used any more (414 MB became 374).
+THRIFT = {"MALLOC_ARENA_MAX": "2"}
 _events = structlog.get_logger("supervisor")
 
 
@@ -57,7 +59,7 @@ class Role:
         self._flag.unlink(missing_ok=True)
         command = [sys.executable, "-m", "haechi", "run", "--role", self._name, "--data", self._settings.data]
         self._process = await asyncio.create_subprocess_exec(
-            *command, preexec_fn=die_with_parent(), start_new_session=True
+            *command, preexec_fn=die_with_parent(), start_new_session=True, env={**THRIFT, **os.environ}
         )
         watching = asyncio.create_task(self._watch_ready())
         try:
