@@ -60,7 +60,11 @@ class Platform:
     def __enter__(self) -> "Platform":
         self.data.mkdir(parents=True, exist_ok=True)
         self.command("device", "issue", str(self.city), "--data", str(self.data), "--out", str(self.credentials))
-        self.start()
+        try:
+            self.start()
+        except Unavailable:
+            self.stop()  # nobody will leave the block, which was never entered
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
