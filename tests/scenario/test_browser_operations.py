@@ -183,7 +183,16 @@ def test_the_map_draws_with_webgl_where_it_is_asked_to(operator: Desk, platform:
     operator.shot("operations-gl")
 
 
-ROUTES = ["#/ops", "#/alarms", "#/alarms?tab=history", "#/incidents", "#/assets", f"#/assets/{SENSOR}", "#/commands", "#/admin"]
+ROUTES = [
+    "#/ops",
+    "#/alarms",
+    "#/alarms?tab=history",
+    "#/incidents",
+    "#/assets",
+    f"#/assets/{SENSOR}",
+    "#/commands",
+    "#/admin",
+]
 
 
 @pytest.mark.parametrize("lang", ["ko", "zh", "en"])
