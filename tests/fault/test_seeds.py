@@ -7,7 +7,6 @@ from fault_plan import plan_of, without_faults
 from fault_run import left_out, run
 
 SEEDS = (3, 19)  # with a frozen and a full disk and jumps of the clock; fresh ones: `make soak`
-)  # with a frozen, a read-only, an unplugged, a full disk and jumps of the clock; fresh ones: `make soak`
 SHORT_MS = 5_000
 
 
