@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_mqtt_door import Door, until
 
 from haechi import registry
 from haechi.core.times import format_iso
+from mqtt_kit import Door, until
 
 FILES = sorted((registry.ROOT / "adapters" / "mqtt" / "cases").glob("*.json"))
 CASES: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text("utf-8")) for path in FILES}

@@ -13,7 +13,8 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from test_mqtt_door import Door, until
+
+from mqtt_kit import Door, until
 
 TOPIC = "city/P-017/commands/target"
 COMMANDS = {"topic": "city/{device}/commands/{field}", "answer_topic": "city/{device}/answers"}
