@@ -49,6 +49,7 @@ class Device:
     def leave(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client._reset_sockets()  # else they are closed when the collector comes by, with a warning
 
 
 @pytest.fixture
