@@ -21,6 +21,9 @@ GROUP_BYTES = 8 * 1024 * 1024  # of their payloads, likewise
 WAITING = 20_000  # messages that may wait for the log; callers beyond that wait themselves (back-pressure)
 WAITING_BYTES = 32 * 1024 * 1024  # of their payloads, likewise
 IN_FLIGHT = 2  # commits under way at once
+# Under load commits begin so far apart. A frame costs all who read it about 1.4 ms whatever it holds: frames of 20 rows
+# took 156 us of processor time an observation, frames of 500 took 90 (`python -m bench profile`).
+LOAD, LINGER_S = 32, 0.01
 REJECT_FLUSH_S = 1.0
 STOP_S, STOP_TRIES = 10.0, 500  # how long a stop waits for commits under way
 RETRY_S = 0.5
@@ -58,6 +61,7 @@ class GroupIntake:
         """`room`: whether quarantine may take more; while not, what would go there is refused as a whole."""
         self._log, self._mappers, self._room = log, mappers, room
         self._waiting: deque[_Batch] = deque()
+        self._last = (0, 0.0)  # messages in the commit begun last, and when
         self._callers: deque[_Caller] = deque()
         self._backlog = self._bytes = 0  # messages accepted and not settled, and their payloads
         self._under_way = 0
@@ -156,7 +160,9 @@ class GroupIntake:
     async def _commit_for_ever(self) -> None:
         while True:
             await self._work.wait()
+            await self._linger()
             batches = self._take()
+            self._last = (sum(len(one.messages) for one in batches), asyncio.get_running_loop().time())
             if not self._waiting:
                 self._work.clear()
             rejected, self._rejected = self._rejected, {}
@@ -167,6 +173,12 @@ class GroupIntake:
                 finally:
                     self._under_way -= 1
                     self._free(sum(len(one.messages) for one in batches), sum(one.size for one in batches))
+
+    async def _linger(self) -> None:
+        """Lets more gather where the last commit had much: a device alone is never kept waiting."""
+        count, began = self._last
+        if count >= LOAD and sum(len(one.messages) for one in self._waiting) < GROUP:
+            await asyncio.sleep(began + LINGER_S - asyncio.get_running_loop().time())
 
     def _take(self) -> list[_Batch]:
         batches: list[_Batch] = []
