@@ -93,7 +93,9 @@ class Projection(Protocol):
 
     name: str
     subjects: frozenset[str]
-    after: tuple[str, ...]  # names of projections that must have applied a record before this one sees it
+    # Names of projections that must have applied a command (`entity`, `ops`) before this one sees it. Observations wait
+    # for nobody: an alarm must not stand behind a live model that lags.
+    after: tuple[str, ...]
 
     def position(self) -> int:
         """Seq of the last record whose effects are durable."""

@@ -101,8 +101,8 @@ class Runner:
         self, projection: Projection, worker: "_Worker", batches: AsyncIterator[Sequence[Record]]
     ) -> None:
         async for records in batches:
-            await self._wait_for(projection.after, records[-1].seq)
             mine = [one for one in records if one.subject in projection.subjects and one.seq not in self._unreadable]
+            await self._wait_for(projection.after, max((one.seq for one in mine if one.subject != "obs"), default=0))
             if mine:
                 await self._tell(await self._apply(worker, mine))
             await self._advance(projection.name, records[-1].seq)

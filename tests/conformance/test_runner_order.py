@@ -1,0 +1,64 @@
+"""Who waits for whom: a command reaches a projection after those it names; an observation waits for nobody."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog
+from haechi.ports import Notice, Record
+from haechi.services.stream.runner import Runner
+
+
+class Held:
+    """A projection that notes what it is given, once it may."""
+
+    subjects = frozenset({"obs", "entity"})
+
+    def __init__(self, name: str, after: tuple[str, ...] = ()) -> None:
+        self.name, self.after = name, after
+        self.seqs: list[int] = []
+        self.may = threading.Event()
+
+    def position(self) -> int:
+        return self.seqs[-1] if self.seqs else 0
+
+    def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        assert self.may.wait(20)
+        self.seqs += [one.seq for one in records]
+        return ()
+
+    def tick(self, now: datetime) -> Sequence[Notice]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - another thread makes it true
+            await asyncio.sleep(0.01)
+
+
+async def test_rules_see_observations_while_the_live_model_lags_and_commands_only_after_it(
+    log: NatsLog, bus: NatsBus, clock: object
+) -> None:
+    model, rules = Held("context"), Held("watch", ("context",))
+    rules.may.set()
+    running = asyncio.create_task(Runner(log, bus, clock, [model, rules], lambda record: None).run())  # type: ignore[arg-type]
+    try:
+        await log.append("obs", b"1", "1")
+        await log.append("obs", b"2", "2")
+        await until(lambda: rules.seqs == [1, 2])
+        assert model.seqs == []
+        await log.append("entity", b"3", "3")
+        await log.append("obs", b"4", "4")
+        await asyncio.sleep(0.3)
+        assert 3 not in rules.seqs, "a command is seen after the live model has obeyed it"
+        model.may.set()
+        await until(lambda: rules.seqs == model.seqs == [1, 2, 3, 4])
+    finally:
+        model.may.set()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
