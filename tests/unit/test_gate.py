@@ -21,6 +21,7 @@ from haechi.faces.gate import Bounded, Gate
 from haechi.faces.ngsi_ld.errors import error_response
 from haechi.ports import HistorySnapshot, Record
 from haechi.services.history.reader import HistoryTail
+from haechi.services.stream import tape
 
 AT = 1_795_338_000_000_000
 
@@ -141,10 +142,12 @@ async def until(told: Told, seq: int) -> None:
 async def test_a_full_tail_waits_for_the_writer_while_screens_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "ROOM_S", 0.001)
     files, hub, told, log = Files(), LiveHub(str, lambda: AT), Told(), Log()
-    history = HistoryTail(files, rows_max=6)
+    monkeypatch.setattr(tape, "TOGETHER", 1)
+    history, shared = HistoryTail(files, rows_max=6), tape.Tape(log, following.OBSERVED)  # type: ignore[arg-type]
     feeding = [
-        asyncio.create_task(following.feed_tail(log, history, told)),  # type: ignore[arg-type]
-        asyncio.create_task(following.feed_hub(log, hub)),  # type: ignore[arg-type]
+        asyncio.create_task(shared.run()),
+        asyncio.create_task(following.feed_tail(shared, history, told)),  # type: ignore[arg-type]
+        asyncio.create_task(following.feed_hub(log, shared, hub)),  # type: ignore[arg-type]
     ]
     await until(told, 3)
     await asyncio.sleep(0.05)

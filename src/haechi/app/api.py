@@ -19,7 +19,7 @@ from haechi.app import order, parts
 from haechi.app.broker import Broker, BrokerNeeds
 from haechi.app.certificates import expiries
 from haechi.app.clock import clock_of
-from haechi.app.following import feed_hub, feed_tail
+from haechi.app.following import OBSERVED, feed_hub, feed_tail
 from haechi.app.health import Health
 from haechi.app.measures import Gauges, Measures
 from haechi.app.readers import Account, Alarms, Incidents, rule_shown
@@ -49,6 +49,7 @@ from haechi.services.commands import CommandReader, setpoints
 from haechi.services.history.reader import HistoryTail
 from haechi.services.incidents import shown_playbook
 from haechi.services.stream.progress import WAIT_S, Commands, Progress
+from haechi.services.stream.tape import Tape
 from haechi.services.users.accounts import Person
 from haechi.services.users.tokens import PREFIX
 
@@ -84,8 +85,10 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     server = uvicorn.Server(_config(settings, _application(core)))
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(feed_hub(core.log, core.hub))
-            group.create_task(feed_tail(core.log, core.history, core.progress))
+            tape = Tape(core.log, OBSERVED)
+            group.create_task(tape.run())
+            group.create_task(feed_hub(core.log, tape, core.hub))
+            group.create_task(feed_tail(tape, core.history, core.progress))
             group.create_task(_refresh(core))
             group.create_task(core.health.keep())
             group.create_task(report("api", core.bus))

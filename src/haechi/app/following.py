@@ -1,4 +1,5 @@
-"""The api role at the end of the log: live values for the console, and fresh history. Each at its own pace."""
+"""The api role at the end of the log: live values for the console, and fresh history. Each at its own
+pace, from one tape."""
 
 import asyncio
 from contextlib import suppress
@@ -8,23 +9,24 @@ from haechi.faces.console.live import LiveHub
 from haechi.ports import Log
 from haechi.services.history.reader import HistoryTail
 from haechi.services.stream.progress import Progress
+from haechi.services.stream.tape import Tape
 
 OBSERVED = frozenset({"obs", "entity"})
 ROOM_S = 0.5  # how often a full tail is looked at again
 
 
-async def feed_hub(log: Log, hub: LiveHub) -> None:
+async def feed_hub(log: Log, tape: Tape, hub: LiveHub) -> None:
     """For ever: what is stored from now on. It never waits for history: screens stay live while that is behind."""
-    async for records in log.read(await log.last_seq(), OBSERVED):
+    async for records in tape.read(await log.last_seq()):
         for record in records:
             with suppress(InvalidData):  # the pipeline keeps such a frame and says so
                 hub.feed(record.frame().observations, record.seq)
         await asyncio.sleep(0)  # requests get their turn between two batches
 
 
-async def feed_tail(log: Log, history: HistoryTail, progress: Progress) -> None:
+async def feed_tail(tape: Tape, history: HistoryTail, progress: Progress) -> None:
     """For ever: every record in order. A full tail is not fed until history has committed what is in it."""
-    async for records in log.read(history.start_after(), OBSERVED):
+    async for records in tape.read(history.start_after()):
         while history.full:  # noqa: ASYNC110 - `refresh` runs in a thread and has no event
             await asyncio.sleep(ROOM_S)
         await asyncio.to_thread(history.absorb, records)
