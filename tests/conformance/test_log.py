@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from haechi.plugins.stores.nats.log import NatsBus, NatsLog
-from haechi.plugins.stores.nats.server import NatsServer
+from haechi.app.supervisor import free_port
+from haechi.core.errors import Unavailable
+from haechi.plugins.stores.nats.log import NatsBus, NatsLog, connect
+from haechi.plugins.stores.nats.server import Address, NatsServer
 from haechi.ports import Record
 
 ALL = frozenset({"obs", "entity", "ops"})
@@ -126,3 +128,8 @@ async def test_the_newest_of_some_subjects_is_known_without_reading(log: NatsLog
     assert await log.last_seq_of(frozenset({"obs", "entity"})) == 2
     assert await log.last_seq_of(frozenset({"ops"})) == 4
     assert await log.last_seq_of(frozenset({"filler"})) == 0
+
+
+async def test_a_server_that_is_not_there_is_named_and_nothing_else_breaks() -> None:
+    with pytest.raises(Unavailable, match="is `haechi run` up"):
+        await connect(Address(free_port(), "token"), "test")

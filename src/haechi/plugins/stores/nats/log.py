@@ -58,6 +58,9 @@ async def connect(address: Address, name: str) -> Client:
         # The client retries its first connection for ever where it may reconnect for ever: ask for the port first.
         _, writer = await asyncio.open_connection("127.0.0.1", address.port)
         writer.close()
+    except OSError as error:
+        raise _nobody(address, error) from error
+    try:
         async with asyncio.timeout(CONNECT_S):  # a server that hangs takes the connection and says nothing
             await client.connect(
                 f"nats://127.0.0.1:{address.port}",
@@ -73,8 +76,12 @@ async def connect(address: Address, name: str) -> Client:
             )
     except (OSError, nats.errors.Error) as error:
         await close(client)
-        raise Unavailable(f"no nats-server on port {address.port}: {error}; is `haechi run` up?") from error
+        raise _nobody(address, error) from error
     return client
+
+
+def _nobody(address: Address, error: Exception) -> Unavailable:
+    return Unavailable(f"no nats-server on port {address.port}: {error}; is `haechi run` up?")
 
 
 async def close(client: Client) -> None:
