@@ -49,14 +49,13 @@ async def test_a_plc_that_never_answers_delays_nobody_else(intake: Kept, bus: Ea
 
     server = await asyncio.start_server(never, "127.0.0.1", 0)
     dead = server.sockets[0].getsockname()[1]
-    async with plc() as (_, port):
+    async with server, plc() as (_, port):
         devices = [{"id": "PLC-1", "port": port}, {"id": "DEAD", "port": dead}]
         async with polling(intake, bus, {"device": devices, "timeout_s": 0.2}) as adapter:
             await until(lambda: len(intake.polls()) >= 15)
             await until(lambda: adapter.health()["no_answer"] >= 2)
             assert intake.status("DEAD") == [{"online": False}], "said once"
             assert adapter.health()["online"] == 1
-    server.close()
     await asyncio.sleep(0.05)
 
 

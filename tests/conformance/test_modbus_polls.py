@@ -73,9 +73,8 @@ async def test_the_standards_own_frames_are_asked_and_understood(
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     settings = {"port": server.sockets[0].getsockname()[1], **case["settings"]}
-    async with polling(intake, bus, settings):
+    async with server, polling(intake, bus, settings):
         await until(lambda: intake.polls(case["device"]))
-    server.close()
     await asyncio.sleep(0.05)
     assert asked[0][2:] == bytes.fromhex(case["request"])[2:]
     assert intake.messages[-1].payload == payload

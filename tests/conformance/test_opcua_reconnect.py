@@ -124,31 +124,31 @@ async def test_a_server_that_hangs_or_never_answers_delays_no_other(
 
     dead = await asyncio.start_server(never, "127.0.0.1", 0)
     url = f"opc.tcp://127.0.0.1:{dead.sockets[0].getsockname()[1]}"
-    with Peer(tmp_path / "hanging") as hanging:
-        devices = [
-            {"id": "S-1"},
-            {"id": "S-2", "url": f"opc.tcp://127.0.0.1:{hanging.port}"},
-            {"id": "S-3", "url": url},
-        ]
-        settings = {**OPEN, "port": server.port, "device": devices, "timeout_s": 1.0}
-        async with following(intake, bus, tmp_path / "link", settings) as adapter:
-            await until(lambda: adapter.health()["online"] == 2)
-            hanging.signal(signal.SIGSTOP)
-            server.tell("churn", ids=["Pressure"], count=20, everyMs=120)
-            await until(lambda: intake.status("S-2")[-1] == {"online": False})
-            await until(lambda: {"churned": 20} in server.said and intake.newest()["pressure"] == 20)
-            assert [one for one in intake.values("pressure") if one == int(one)] == [*range(1, 21)]
-            assert intake.status("S-3") == [{"online": False}], "said once"
-            hanging.signal(signal.SIGCONT)
-            await until(lambda: intake.status("S-2")[-1].get("online"))
-            hanging.kill()
-            await until(lambda: intake.status("S-2")[-1] == {"online": False})
-            hanging.start()
-            back = await until(lambda: intake.status("S-2")[-1] if intake.status("S-2")[-1]["online"] else None, 60)
-            assert "gapFrom" in back
-            hanging.set("Pressure", 0.25)
-            await until(lambda: 0.25 in intake.values("pressure"))
-    dead.close()
+    async with dead:
+        with Peer(tmp_path / "hanging") as hanging:
+            devices = [
+                {"id": "S-1"},
+                {"id": "S-2", "url": f"opc.tcp://127.0.0.1:{hanging.port}"},
+                {"id": "S-3", "url": url},
+            ]
+            settings = {**OPEN, "port": server.port, "device": devices, "timeout_s": 1.0}
+            async with following(intake, bus, tmp_path / "link", settings) as adapter:
+                await until(lambda: adapter.health()["online"] == 2 and intake.status("S-2") and intake.status("S-3"))
+                hanging.signal(signal.SIGSTOP)
+                server.tell("churn", ids=["Pressure"], count=20, everyMs=120)
+                await until(lambda: intake.status("S-2")[-1] == {"online": False})
+                await until(lambda: {"churned": 20} in server.said and intake.newest()["pressure"] == 20)
+                assert [one for one in intake.values("pressure") if one == int(one)] == [*range(1, 21)]
+                assert intake.status("S-3") == [{"online": False}], "said once"
+                hanging.signal(signal.SIGCONT)
+                await until(lambda: intake.status("S-2")[-1].get("online"))
+                hanging.kill()
+                await until(lambda: intake.status("S-2")[-1] == {"online": False})
+                hanging.start()
+                back = await until(lambda: intake.status("S-2")[-1] if intake.status("S-2")[-1]["online"] else None, 60)
+                assert "gapFrom" in back
+                hanging.set("Pressure", 0.25)
+                await until(lambda: 0.25 in intake.values("pressure"))
     await asyncio.sleep(0.05)
 
 
