@@ -17,7 +17,7 @@ run:
 
 test: check $(PEER)
 	cd console && npm run --silent check && npm test --silent
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
 check: setup $(VENV)/.dev
 	$(BIN)/ruff check .

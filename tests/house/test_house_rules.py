@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,8 @@ def test_no_tracked_text_names_a_registry_host() -> None:
     locks = [ROOT / "console/package-lock.json", ROOT / "tests/peers/opcua/package-lock.json"]
     for path in [*locks, ROOT / "constraints.txt", ROOT / "pyproject.toml"]:
         assert not hosts.search(path.read_text("utf-8")), name_of(path)
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    names = Counter(path.name for folder in ("tests", "testbed/tests") for path in (ROOT / folder).rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == [], "pytest imports one of them for both"
