@@ -244,8 +244,12 @@ def test_an_alarm_is_shelved_with_a_reason_by_keyboard(operator: Desk, platform:
     operator.page.keyboard.type("valve works until noon")
     operator.press("Enter")
     expect(operator.row(id)).to_have_count(0)
-    shelved = platform.request("GET", "/api/alarms?state=shelved")["alarms"]
-    assert [one["shelve_reason"] for one in shelved if one["id"] == id] == ["valve works until noon"]
+
+    def reasons() -> list[str]:
+        shelved = platform.request("GET", "/api/alarms?state=shelved")["alarms"]
+        return [one["shelve_reason"] for one in shelved if one["id"] == id]
+
+    platform.wait_for(lambda: reasons() == ["valve works until noon"], 30, "the alarm is not among the shelved")
 
 
 def test_a_viewer_sees_everything_and_changes_nothing(operator: Desk, platform: Platform, testbed: Testbed) -> None:
