@@ -17,7 +17,8 @@ run:
 
 test: check $(PEER)
 	cd console && npm run --silent check && npm test --silent
-	$(BIN)/pytest --numprocesses 3 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile -m 'not alone'
+	$(BIN)/pytest -m alone
 
 check: setup $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -80,8 +80,9 @@ def _applied(platform: Platform) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_drill_finds_every_fault_raises_no_false_alarm_and_repeats(tmp_path: Path) -> None:
-    scored, account = _drill(tmp_path / "first")
+@pytest.mark.alone
+def test_a_drill_finds_every_fault_and_raises_no_false_alarm(tmp_path: Path) -> None:
+    scored, account = _drill(tmp_path / "drill")
     assert [(one["fault"], one["detected"]) for one in scored["faults"]] == [
         ("burst@pipe17", True),
         ("exceedance@ES-01", True),
@@ -92,14 +93,5 @@ def test_a_drill_finds_every_fault_raises_no_false_alarm_and_repeats(tmp_path: P
     ]
     assert scored["false_alarms"] == []
     assert "balances: received = stored + rejected + quarantined" in account
-    again, _ = _drill(tmp_path / "again")
-    assert _repeats(again) == _repeats(scored)
-
-
-def _repeats(scored: dict[str, Any]) -> dict[str, Any]:
-    """What the same seed gives again."""
     for one in scored["faults"]:
-        if one["fault"].startswith(POLLED):
-            assert one["delay_min"] <= 6, one
-            del one["delay_min"], one["rules"]
-    return scored
+        assert not one["fault"].startswith(POLLED) or one["delay_min"] <= 6, one

@@ -61,6 +61,7 @@ def doctor(platform: Platform) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.alone
 def test_each_part_that_holds_up_the_others_is_named_with_what_to_do(tiny_city: Path, tmp_path: Path) -> None:
     link = tiny_city / "links" / "mqtt.toml"
     link.write_text(link.read_text("utf-8").replace('unmapped = "quarantine"', 'unmapped = "ignore"'), "utf-8")

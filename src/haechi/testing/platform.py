@@ -19,6 +19,7 @@ from haechi.app.supervisor import free_port
 from haechi.core.errors import Unavailable
 
 START_S = 60.0
+STOP_S = 90.0  # each role has twenty seconds to finish, one after the other
 
 
 class Platform:
@@ -100,7 +101,7 @@ class Platform:
         """Stops as Ctrl-C does."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(STOP_S)
         self._printed.clear()
 
     @property
