@@ -234,6 +234,19 @@ def test_axe_finds_nothing_serious_around_an_alarm_and_its_incident(
     assert {route: one for route, one in found.items() if one} == {}
 
 
+TWO_KEYS = """(keys) => keys.forEach((key) => document.activeElement.dispatchEvent(
+    new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })))"""
+
+
+def test_a_key_right_after_the_escape_of_a_dialog_is_not_lost(operator: Desk, platform: Platform) -> None:
+    operator.log_in(platform.user, platform.password)
+    operator.press("?")
+    expect(operator.id("dialog")).to_be_visible()
+    operator.page.evaluate(TWO_KEYS, ["Escape", "/"])
+    expect(operator.id("dialog")).to_have_count(0)
+    expect(operator.page.locator("#search")).to_be_focused()
+
+
 def test_an_alarm_is_shelved_with_a_reason_by_keyboard(operator: Desk, platform: Platform, testbed: Testbed) -> None:
     operator.log_in(platform.user, platform.password)
     before = known(platform)
