@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from haechi.core.frame import Frame, decode
+from haechi.core.instances import Forgotten
 from haechi.core.message import Message, Sample
 
 
@@ -213,6 +216,9 @@ class RecordStore(Protocol):
     ) -> list[dict[str, Any]]:
         """Documents whose fields equal `where` (a tuple or list value means: one of). `order` "-at" is descending."""
 
+    def version(self) -> object:
+        """Equal only while nothing was committed, by whatever process. Cheap, and never waits for a commit."""
+
     def close(self) -> None:
         """Closes the file."""
 
@@ -250,15 +256,48 @@ class EntityPage:
     total: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Observations as columns, each series once: the newest of each, for the default instance of its attribute.
+
+    `entity` and `attribute` index the names. `content` holds a number, None, or JSON as text. Instants in microseconds.
+    """
+
+    entities: Sequence[str]
+    attributes: Sequence[str]
+    entity: NDArray[np.int64]
+    attribute: NDArray[np.int64]
+    observed_at: NDArray[np.int64]
+    content: NDArray[np.object_]
+    unit: NDArray[np.object_]
+    quality: NDArray[np.int64]
+    at: int  # when they became part of the live model
+
+    def __len__(self) -> int:
+        return len(self.entity)
+
+    def where(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Values":
+        """Only these rows."""
+        columns = (self.entity, self.attribute, self.observed_at, self.content, self.unit, self.quality)
+        return Values(self.entities, self.attributes, *(one[rows] for one in columns), at=self.at)  # type: ignore[arg-type]
+
+
 class EntityStore(Protocol):
     """The live model: entities as stored documents (docs/reference/log.md). One writer, many readers."""
 
     def position(self) -> int:
         """Seq of the last log record applied."""
 
-    def apply(self, puts: Mapping[str, Mapping[str, Any] | None], position: int, changes: Sequence[bytes] = ()) -> None:
-        """Stores these documents by id (None deletes), the position, and what somebody wants told of them
-        (`EntityChanges`) in one durable transaction."""
+    def apply(
+        self,
+        puts: Mapping[str, Mapping[str, Any] | None],
+        position: int,
+        changes: Sequence[bytes] = (),
+        values: Sequence[Values] = (),
+    ) -> None:
+        """Stores these documents by id (None deletes), the position, what somebody wants told of them (`EntityChanges`),
+        and values of Properties that the documents have (`LiveValues`) in one durable transaction. A value older than
+        the last one given since its document was put changes nothing."""
 
     def load(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The stored documents, as JSON, of those ids that exist."""
@@ -268,6 +307,18 @@ class EntityStore(Protocol):
 
     def close(self) -> None:
         """Closes the file."""
+
+
+class LiveValues(Protocol):
+    """Which attributes need no document to be looked at; every `EntityStore` of ours is one too."""
+
+    def held(self, values: Values) -> NDArray[np.bool_]:
+        """For each row, whether a value of that series was given since the document was put: its attribute is a plain
+        Property then, and stays one until the document is put again. The writer only."""
+
+
+class LiveStore(EntityStore, LiveValues, Protocol):
+    """What the context projection writes."""
 
 
 class EntityChanges(Protocol):
@@ -314,6 +365,49 @@ class SeriesQuery:
     known_at: int | None = None  # only what was stored by then: "what was known when"
     limit: int = 100_000
     descending: bool = False
+    without: tuple[Forgotten, ...] = ()  # taken back; filled in by whoever answers
+
+
+@dataclass(frozen=True, slots=True)
+class EvolutionQuery:
+    """A question about instances of attributes, whoever gave them. `start` inclusive, `end` exclusive, of `by`."""
+
+    entities: tuple[str, ...]
+    attributes: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()  # "" the default instances; none named: all
+    by: str = "observed_at"  # or created_at, modified_at
+    start: int | None = None
+    end: int | None = None
+    stated: bool = False  # only instances that came with an observedAt
+    last: int | None = None  # so many of each series, the newest
+    limit: int = 10_000
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """How an aggregation divides time: at `bounds` (µs, rising), or every `width_us` from `origin`; neither: not."""
+
+    origin: int = 0
+    width_us: int | None = None
+    bounds: tuple[int, ...] = ()
+
+
+class EvolutionReader(Protocol):
+    """History as the temporal API sees it: instances of attributes, from files and tail as one answer."""
+
+    def evolution(self, query: EvolutionQuery) -> pa.Table:
+        """Rows of `core.instances.EVOLUTION`, by time (of `by`), the oldest first unless descending."""
+
+    def sums(self, query: EvolutionQuery, periods: Periods) -> pa.Table:
+        """Per entity, attribute, dataset and period: period_at (µs), kind, rows, distinct_rows, numbers, total, mean,
+        low, high, spread, squares, low_text, high_text, first_at, last_at; in that order."""
+
+    def entities_with(self, query: EvolutionQuery) -> frozenset[str]:
+        """Those of the entities asked for that have any such instance."""
+
+    def said(self, entities: Sequence[str]) -> pa.Table:
+        """Rows of `core.instances.INSTANCES` that are no instances: types, deletions, replacements; by seq, place."""
 
 
 class HistoryReader(Protocol):

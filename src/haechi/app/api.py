@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 from nats.aio.client import Client
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
 
 from haechi.app import order, parts
 from haechi.app.broker import Broker, BrokerNeeds
@@ -39,7 +39,9 @@ from haechi.faces.console.static import is_public
 from haechi.faces.gate import Bounded, Gate
 from haechi.faces.guard import Guard, SecurityHeaders
 from haechi.faces.metrics import routes as metrics_routes
-from haechi.faces.ngsi_ld.routes import routes as ngsi_routes
+from haechi.faces.ngsi_ld.routes import application as ngsi_ld
+from haechi.faces.under import Under
+from haechi.faces.writing import GatheringProtocol
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
 from haechi.plugins.stores.nats.state import LogState, log_state
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
@@ -80,6 +82,7 @@ class _Core:
 
 async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     """Serves until cancelled."""
+    await order.wait_log(settings)
     client = await connect(settings.log, "api")
     core = await _core(settings, client)
     server = uvicorn.Server(_config(settings, _application(core)))
@@ -196,6 +199,7 @@ def _config(settings: RunSettings, application: object) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        http=GatheringProtocol,
         ws=AbortableWebSocket,
         ws_per_message_deflate=False,  # one message goes to all clients; compressing it for each costs a core at fifty
         ws_max_size=65_536,
@@ -219,7 +223,6 @@ def _application(core: _Core) -> object:
     routes: list[BaseRoute] = [
         *console_routes(console),
         *metrics_routes(measures.metrics),
-        Mount("/ngsi-ld/v1", routes=ngsi_routes(broker.services)),
         *files(),
     ]
 
@@ -230,7 +233,8 @@ def _application(core: _Core) -> object:
             await stack.enter_async_context(feed.running())
             yield
 
-    inner = Starlette(routes=routes, lifespan=lifespan)
+    others = Starlette(routes=routes, lifespan=lifespan)
+    inner = Under("/ngsi-ld/v1", ngsi_ld(broker.services), others)
     tokens = parts.service_tokens(core.settings)
 
     async def who(token: str) -> Person | None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +30,10 @@ HEADERS: Mapping[str, str] = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
+_RAW = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}  # ASGI: names in lower case
+_RAW_PAIRS = list(_RAW.items())
+_RAW_NO_STORE = [*_RAW_PAIRS, (b"cache-control", b"no-store")]
 _LOG_IN = "log in first: POST /api/login, then send the cookie or Authorization: Bearer <token>"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -42,11 +46,10 @@ class SecurityHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
-            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+            if message["type"] in _STARTS:
+                rest = [one for one in message.get("headers", ()) if one[0] not in _RAW]
+                cached = any(name == b"cache-control" for name, _ in rest)
+                message["headers"] = rest + (_RAW_PAIRS if cached else _RAW_NO_STORE)
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] in {"http", "websocket"} else send)

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.faces.http import PERSON, require
@@ -57,9 +57,14 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
 }
 
 
+def application(services: NgsiServices) -> ASGIApp:
+    """All of it, below whatever `root_path` says."""
+    return _Api(Face(services))
+
+
 def routes(services: NgsiServices) -> list[BaseRoute]:
     """Routes relative to where they are mounted."""
-    return [Mount("/", app=_Api(Face(services)))]
+    return [Mount("/", app=application(services))]
 
 
 class _Api:

@@ -20,6 +20,7 @@ ROLES = ("viewer", "operator", "supervisor", "admin")
 SESSION_S = 12 * 3600
 COLLECTIONS = {"users": ("role",), "sessions": ("user", "expires_at"), "tokens": ("name",)}
 _RENEW_AFTER_US = 300 * SECOND  # the sliding expiry is written at most this often: a request is not worth an fsync
+_REMEMBERED = 1_000  # sessions of which the last answer is kept
 _events = structlog.get_logger("people")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -39,6 +40,15 @@ class Person:
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Whose session it is, as long as nothing was committed since `version` and before `until` (microseconds)."""
+
+    person: Person
+    version: object
+    until: int
+
+
 class Accounts:
     """Users and sessions over a store of `COLLECTIONS`. `token` gives a new secret of 256 bits, as text."""
 
@@ -50,6 +60,7 @@ class Accounts:
         self._token = token
         self._passwords = passwords or Passwords()
         self._throttle = Throttle()
+        self._known: dict[str, _Known] = {}
         self._sessions = threading.Lock()  # a renewal must not bring back a session that is being ended
 
     def _now(self) -> int:
@@ -151,9 +162,13 @@ class Accounts:
 
     async def who_session(self, session: str) -> Person | None:
         """As `who`, by the session's id (`Person.session`): a long-lived connection asks again with it."""
-        return await asyncio.to_thread(self._who, session, self._now())
+        now, known = self._now(), self._known.get(session)
+        if known and known.until > now and known.version == self._store.version():
+            return known.person
+        return await asyncio.to_thread(self._who, session, now)
 
     def _who(self, session: str, now: int) -> Person | None:
+        version = self._store.version()
         with self._sessions:
             found = self._store.get("sessions", session)
             if not found or found["expires_at"] <= now:
@@ -165,7 +180,15 @@ class Accounts:
             expires_at = now + SESSION_S * SECOND
             if expires_at - found["expires_at"] > _RENEW_AFTER_US:
                 self._store.commit([Change("sessions", session, {**found, "expires_at": expires_at})])
-        return Person(found["user"], body["role"], body["name"], session)
+        person = Person(found["user"], body["role"], body["name"], session)
+        self._remember(session, _Known(person, version, now + _RENEW_AFTER_US))
+        return person
+
+    def _remember(self, session: str, known: _Known) -> None:
+        """Programs ask thousands of times a second; what is remembered holds until anything is committed."""
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[session] = known
 
     async def logout(self, session: str) -> None:
         """Ends the session."""

@@ -90,6 +90,16 @@ class SqliteRecords:
             rows = self._db.execute(sql, (*values, limit, offset)).fetchall()
         return [orjson.loads(row[0]) for row in rows]
 
+    def version(self) -> object:
+        if not self._lock.acquire(blocking=False):
+            return object()  # a commit may be under way: like nothing seen before
+        try:
+            with answering():
+                # The first number tells of commits of other connections, the second of our own.
+                return self._db.execute("PRAGMA data_version").fetchone()[0], self._db.total_changes
+        finally:
+            self._lock.release()
+
     def close(self) -> None:
         self._db.close()
 
