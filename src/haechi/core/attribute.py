@@ -18,9 +18,9 @@ from haechi.core.urn import is_uri
 
 Expand = Callable[[str], str]
 DEEPEST = 8  # levels of attributes of attributes
-_SYSTEM = frozenset(
-    {"createdAt", "modifiedAt", "deletedAt", "instanceId"}
-)  # ours to write: ignored in what clients send
+_SYSTEM = frozenset({"createdAt", "modifiedAt", "deletedAt"})  # ours to write: ignored in what clients send
+# How what a client sends is read: as whole instances, as whole instances or their removal, or as parts of instances.
+WHOLE, UPDATE, FRAGMENTS = "whole", "update", "fragments"
 _MEMBERS = {"value", "object", "languageMap", "vocab", "json", "valueList", "objectList"}
 _BY_MEMBER = {member: kind for kind, member in reversed(list(KINDS.items()))}
 _FORBIDDEN = frozenset("<>\"'=;()|&*,[]{} \t\r\n")
@@ -37,7 +37,7 @@ def _as_is(name: str) -> str:
 def entity_from(document: Mapping[str, Any], expand: Expand = _as_is) -> Entity:
     """The stored entity of a whole NGSI-LD document (clause 5.2.4); without instants. `InvalidData` names the mend."""
     id = document.get("id", document.get("@id"))
-    if not is_uri(id):
+    if not is_uri(id) or id == NULL:
         raise InvalidData(f"id must be a URI such as urn:ngsi-ld:Building:17, not {_short(id)}", "bad_request")
     types = types_from(document.get("type", document.get("@type")), expand)
     entity: Entity = {"id": id, "type": types}
@@ -52,6 +52,8 @@ def types_from(given: object, expand: Expand = _as_is) -> list[str]:
     types = given if isinstance(given, list) else [given]
     if not types or not all(isinstance(one, str) and one for one in types):
         raise InvalidData(f"type must be a name or a list of names, not {_short(given)}", "bad_request")
+    if words := _NO_TYPES.intersection(types):
+        raise InvalidData(f"{min(words)} is a word of NGSI-LD and cannot name a type; rename it", "bad_request")
     return list(dict.fromkeys(expand(name_from(one)) for one in types))
 
 
@@ -78,15 +80,16 @@ def name_from(name: object) -> str:
 
 
 def attributes_from(
-    document: Mapping[str, Any], expand: Expand = _as_is, fragments: bool = False, depth: int = 0
+    document: Mapping[str, Any], expand: Expand = _as_is, reading: str = WHOLE, depth: int = 0
 ) -> dict[str, list[Instance] | None]:
     """Instances by internal name of everything in `document` that is no system member.
 
-    With `fragments`, parts of instances are allowed and null (or `urn:ngsi-ld:null`) asks for removal: None.
+    `UPDATE`: the NGSI-LD Null, `urn:ngsi-ld:null`, asks for removal (None instead of instances, or in place of the
+    content of one); `FRAGMENTS`: so too inside values, and parts of instances are allowed.
     """
     if depth > DEEPEST:
         raise InvalidData(f"attributes of attributes go deeper than {DEEPEST} levels; flatten them", "bad_request")
-    system = _ENTITY_MEMBERS if depth == 0 else frozenset[str]()
+    system = _ENTITY_MEMBERS if depth == 0 else frozenset({"instanceId"})
     found: dict[str, list[Instance] | None] = {}
     for term, given in document.items():
         if term in system or term in _SYSTEM:
@@ -98,10 +101,10 @@ def attributes_from(
         name = expand(name_from(term))
         if name in found:
             raise InvalidData(f"{term} stands twice under different names; give it once", "bad_request")
-        if fragments and (given is None or given == NULL):
+        if reading != WHOLE and given == NULL:
             found[name] = None
         else:
-            found[name] = _Reader(term, expand, fragments, depth).instances(given)
+            found[name] = _Reader(term, expand, reading, depth).instances(given)
     return found
 
 
@@ -111,8 +114,9 @@ _ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "scope", "@context"})
 class _Reader:
     """Reads one attribute; holds what every complaint about it names."""
 
-    def __init__(self, term: str, expand: Expand, fragments: bool, depth: int) -> None:
-        self._term, self._expand, self._fragments, self._depth = term, expand, fragments, depth
+    def __init__(self, term: str, expand: Expand, reading: str, depth: int) -> None:
+        self._term, self._expand, self._reading, self._depth = term, expand, reading, depth
+        self._fragments, self._removes = reading == FRAGMENTS, reading != WHOLE
 
     def instances(self, given: object) -> list[Instance]:
         many = isinstance(given, list) and bool(given) and all(self._is_instance(one) for one in given)
@@ -138,12 +142,15 @@ class _Reader:
         kind = self._kind(given)
         if kind is None and not self._part(given):
             return self._plain(given)
-        return self._full(given, kind)
+        instance = self._full(given, kind)
+        if self._term == PROOF and kind is not None and not _proves(instance):
+            raise self._wrong("is a Property whose value is the object of a proof (clause 4.5.2.2)")
+        return instance
 
     def _plain(self, value: object) -> Instance:
         """Concise and simplified: the value stands for itself."""
         if value is None or value == NULL:
-            raise self._wrong("has no value; leave it out, or send null in a merge patch to remove it")
+            raise self._wrong(f"has no value; leave it out, or send {NULL} in a patch to remove it")
         kind = "GeoProperty" if geo.is_geometry(value) else "Property"
         return {"type": kind, "value": self._content(kind, value)}
 
@@ -182,9 +189,9 @@ class _Reader:
                 raise self._wrong(f"is a {kind} without {member}; add it")
         rest = {}
         for name, value in given.items():
-            if name == "type" or name in _MEMBERS or name in _SYSTEM:
+            if name == "type" or name in _MEMBERS or name in _SYSTEM or name == "instanceId":
                 continue
-            if name in _METADATA:
+            if name in _METADATA or (name in SEALS and self._term == PROOF):
                 instance[name] = self._metadata(name, value)
             elif name in _LATER or name in _OUTPUT_ONLY:
                 raise InvalidData(f"{self._term}: {name} cannot be set here; leave it out", "bad_request")
@@ -197,7 +204,7 @@ class _Reader:
         if instance.get("datasetId") == "@none":
             del instance["datasetId"]
         if rest:
-            instance["attrs"] = attributes_from(rest, self._expand, self._fragments, self._depth + 1)
+            instance["attrs"] = attributes_from(rest, self._expand, self._reading, self._depth + 1)
         return instance
 
     def _no_other_value(self, given: Mapping[str, Any], kind: str, member: str) -> None:
@@ -206,15 +213,15 @@ class _Reader:
             raise self._wrong(f"is a {kind}: its value is in {member}, not in {others[0]}")
 
     def _metadata(self, name: str, value: object) -> Any:
-        if self._fragments and name != "datasetId" and (value is None or value == NULL):
+        if self._fragments and name != "datasetId" and value == NULL:
             return None
         if name == "observedAt":
             return self._instant(value)
         if name == "datasetId":
-            if not is_uri(value) and value != "@none":
+            if (not is_uri(value) and value != "@none") or value == NULL:
                 raise self._wrong(f"datasetId must be a URI, not {_short(value)}")
             return value
-        if name == "objectType":
+        if name in {"objectType", "entityTypeSealed"}:
             return types_from(value, self._expand)
         if not isinstance(value, str) or not value:
             raise self._wrong(f"{name} must be a text, not {_short(value)}")
@@ -233,10 +240,10 @@ class _Reader:
         return instant
 
     def _content(self, kind: str, value: object) -> Any:
+        if self._removes and (value == NULL or (kind == "LanguageProperty" and value == {"@none": NULL})):
+            return None
         if value is None or value == NULL:
-            if self._fragments:
-                return None
-            raise self._wrong("has a null value; leave the attribute out")
+            raise self._wrong(f"has a null value; leave the attribute out, or send {NULL} in a patch to remove it")
         return getattr(self, f"_of_{kind.lower()}")(value)
 
     def _of_property(self, value: Any) -> Any:
@@ -278,7 +285,7 @@ class _Reader:
             if not language:
                 raise self._wrong("has a text without a language; name it, or use @none")
             sound = isinstance(text, str) or (isinstance(text, list) and all(isinstance(one, str) for one in text))
-            if not sound and not (self._fragments and text is None):
+            if not sound:
                 raise self._wrong(f"the text of {language} must be a string or a list of strings, not {_short(text)}")
         return value
 
@@ -305,12 +312,19 @@ class _Reader:
         return InvalidData(f"attribute {self._term} {complaint}", "bad_request")
 
 
+PROOF = "ngsildproof"  # the one attribute that may carry seals
+SEALS = ("entityIdSealed", "entityTypeSealed")
 _METADATA = frozenset({"unitCode", "observedAt", "datasetId", "objectType", "valueType"})
-_LATER = frozenset({"expiresAt", "entity", "entityList", "ngsildproof"})
+_LATER = frozenset({"expiresAt", "entity", "entityList"})
 _OUTPUT_ONLY = frozenset(
     f"previous{name}" for name in ("Value", "Object", "LanguageMap", "Vocab", "Json", "ValueList", "ObjectList")
 )
-_NO_NAMES = _METADATA | _OUTPUT_ONLY | {"@context", "entityIdSealed", "entityTypeSealed", "value", "object"}
+_NO_NAMES = _METADATA | _OUTPUT_ONLY | {"@context", *SEALS, "value", "object", "instanceId"}
+_NO_TYPES = frozenset({"id", "type", "@id", "@type", "@context"})
+
+
+def _proves(instance: Instance) -> bool:
+    return instance.get("type") == "Property" and isinstance(instance.get("value", {}), dict | None)
 
 
 def _no_instant() -> int:

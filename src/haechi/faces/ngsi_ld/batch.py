@@ -7,12 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from haechi.core.attribute import FRAGMENTS, WHOLE
 from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld import provision
 from haechi.faces.ngsi_ld.face import Face, batch_result, json_answer, no_content
-from haechi.faces.ngsi_ld.provision import existing
+from haechi.faces.ngsi_ld.provision import sound_and_existing
 from haechi.faces.ngsi_ld.requests import parameters, read_batch
 from haechi.faces.ngsi_ld.writes import Change, after
 from haechi.services.ngsi_ld.names import Context
@@ -123,17 +124,19 @@ def _changes(outcome: provision.Outcome) -> list[Change]:
 async def update(face: Face, request: Request) -> Response:
     """POST /entityOperations/update (5.6.9): 204, 207 when some failed."""
     given = parameters(request, "")
+    left: list[tuple[str, HaechiError]] = []  # what noOverwrite kept, though the rest was written
 
     def decide(body: Any, context: Context, old: Entity | None) -> list[Change]:
-        entity = existing(body["id"], old)
+        entity = sound_and_existing(body, context, old, WHOLE)
         outcome = provision.append(body, context, entity, overwrite="noOverwrite" not in given.options)
-        if outcome.not_updated and not outcome.updated:
-            raise InvalidData(
-                f"nothing of {body['id']} was written: {'; '.join(outcome.not_updated.values())}", "bad_request"
-            )
+        if outcome.not_updated:
+            left.append((body["id"], InvalidData("; ".join(outcome.not_updated.values()), "bad_request")))
         return _changes(outcome)
 
-    return _done(await _run(face, await _items(face, request), decide))
+    results = await _run(face, await _items(face, request), decide)
+    results.errors += left
+    results.changed = [id for id in results.changed if id not in {failed for failed, _ in left}]
+    return _done(results)
 
 
 async def merge(face: Face, request: Request) -> Response:
@@ -141,7 +144,7 @@ async def merge(face: Face, request: Request) -> Response:
     parameters(request, "")
 
     def decide(body: Any, context: Context, old: Entity | None) -> list[Change]:
-        return [provision.merge(body, context, existing(body["id"], old))]
+        return [provision.merge(body, context, sound_and_existing(body, context, old, FRAGMENTS))]
 
     return _done(await _run(face, await _items(face, request), decide))
 

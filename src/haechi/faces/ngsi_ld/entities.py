@@ -85,19 +85,26 @@ async def query(face: Face, request: Request) -> Response:
 
 async def merge(face: Face, request: Request, id: str) -> Response:
     """PATCH /entities/{id} (5.6.17)."""
-    parameters(request, "")
+    given = parameters(request, "type observedAt lang")
     body, context = await face.body(request, merge=True)
+    common = provision.common_of(given)
     async with face.writes.holding([_uri(id)]):
-        await face.writes.send([provision.merge(body, context, existing(id, await face.entity(id)))])
+        old = await _target(face, given, context, id)
+        await face.writes.send([provision.merge(body, context, old, common)])
     return no_content()
+
+
+async def _target(face: Face, given: Parameters, context: Context, id: str) -> Entity:
+    """The entity a request changes, when it is there and of the type selected."""
+    return of_type(given, context, existing(id, await face.entity(id)))
 
 
 async def replace(face: Face, request: Request, id: str) -> Response:
     """PUT /entities/{id} (5.6.18)."""
-    parameters(request, "")
+    given = parameters(request, "type")
     body, context = await face.body(request)
     async with face.writes.holding([_uri(id)]):
-        await face.writes.send([provision.replace(body, context, existing(id, await face.entity(id)))])
+        await face.writes.send([provision.replace(body, context, await _target(face, given, context, id))])
     return no_content()
 
 
@@ -105,30 +112,30 @@ async def delete(face: Face, request: Request, id: str) -> Response:
     """DELETE /entities/{id} (5.6.6)."""
     given, context = parameters(request, "type"), await face.context(request)
     async with face.writes.holding([_uri(id)]):
-        of_type(given, context, existing(id, await face.entity(id)))
+        await _target(face, given, context, id)
         await face.writes.send([Change("delete", id)])
     return no_content()
 
 
 async def append(face: Face, request: Request, id: str) -> Response:
     """POST /entities/{id}/attrs (5.6.3): 204, or 207 when noOverwrite kept something."""
-    given = parameters(request, "")
+    given = parameters(request, "type")
     body, context = await face.body(request)
     async with face.writes.holding([_uri(id)]):
-        old = existing(id, await face.entity(id))
+        old = await _target(face, given, context, id)
         outcome = provision.append(body, context, old, "noOverwrite" not in given.options)
         await _send(face, outcome)
-    return update_result(outcome.updated, outcome.not_updated, context)
+    return update_result(outcome.updated, outcome.not_updated)
 
 
 async def update(face: Face, request: Request, id: str) -> Response:
     """PATCH /entities/{id}/attrs (5.6.2): 204, or 207 when some attributes are not there."""
-    parameters(request, "")
+    given = parameters(request, "type")
     body, context = await face.body(request, merge=True)
     async with face.writes.holding([_uri(id)]):
-        outcome = provision.update(body, context, existing(id, await face.entity(id)))
+        outcome = provision.update(body, context, await _target(face, given, context, id))
         await _send(face, outcome)
-    return update_result(outcome.updated, outcome.not_updated, context)
+    return update_result(outcome.updated, outcome.not_updated)
 
 
 async def _send(face: Face, outcome: Outcome) -> None:
@@ -137,30 +144,30 @@ async def _send(face: Face, outcome: Outcome) -> None:
 
 async def patch_attribute(face: Face, request: Request, id: str, attribute: str) -> Response:
     """PATCH /entities/{id}/attrs/{attribute} (5.6.4)."""
-    parameters(request, "")
+    given = parameters(request, "type")
     body, context = await face.body(request, merge=True)
     async with face.writes.holding([_uri(id)]):
-        old = existing(id, await face.entity(id))
+        old = await _target(face, given, context, id)
         await face.writes.send([provision.patch_attribute(body, attribute, context, old)])
     return no_content()
 
 
 async def replace_attribute(face: Face, request: Request, id: str, attribute: str) -> Response:
     """PUT /entities/{id}/attrs/{attribute} (5.6.19)."""
-    parameters(request, "")
+    given = parameters(request, "type")
     body, context = await face.body(request)
     async with face.writes.holding([_uri(id)]):
-        old = existing(id, await face.entity(id))
+        old = await _target(face, given, context, id)
         await face.writes.send([provision.replace_attribute(body, attribute, context, old)])
     return no_content()
 
 
 async def delete_attribute(face: Face, request: Request, id: str, attribute: str) -> Response:
     """DELETE /entities/{id}/attrs/{attribute} (5.6.5): the default instance, that of datasetId, or deleteAll=true."""
-    given = parameters(request, "deleteAll datasetId")
+    given, context = parameters(request, "type deleteAll datasetId"), await face.context(request)
     dataset = given.get("datasetId")
     where = {"all": True} if given.flag("deleteAll") else {"datasetId": dataset} if dataset else {}
     async with face.writes.holding([_uri(id)]):
-        old = existing(id, await face.entity(id))
-        await face.writes.send([provision.delete_attribute(attribute, await face.context(request), old, where)])
+        old = await _target(face, given, context, id)
+        await face.writes.send([provision.delete_attribute(attribute, context, old, where)])
     return no_content()

@@ -16,7 +16,7 @@ from haechi.faces.ngsi_ld.links import query_context_of
 from haechi.faces.ngsi_ld.requests import LD, answer_type, read
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.writes import Writes
-from haechi.services.ngsi_ld.names import Context
+from haechi.services.ngsi_ld.names import Context, iri_of
 
 T = TypeVar("T")
 AT_ONCE = 20  # entities looked up by key without a thread, which would cost ten times the look-up
@@ -80,12 +80,17 @@ def no_content() -> Response:
     return Response(status_code=204)
 
 
-def update_result(updated: Sequence[str], not_updated: Mapping[str, str], context: Context) -> Response:
-    """204, or 207 with an UpdateResult (clause 5.2.18) when something was left as it was."""
+def update_result(updated: Sequence[str], not_updated: Mapping[str, str]) -> Response:
+    """204, or 207 with an UpdateResult (clause 5.2.18) when something was left as it was; it names attributes by
+    their IRIs, because it has no @context."""
     if not not_updated:
         return no_content()
-    left = [{"attributeName": context.compact(name), "reason": reason} for name, reason in not_updated.items()]
-    return json_answer({"updated": [context.compact(name) for name in updated], "notUpdated": left}, 207)
+    left = [{"attributeName": _name(name), "reason": reason} for name, reason in not_updated.items()]
+    return json_answer({"updated": [_name(name) for name in updated], "notUpdated": left}, 207)
+
+
+def _name(name: str) -> str:
+    return name if name == "scope" else iri_of(name)
 
 
 def batch_result(success: Sequence[str], errors: Sequence[tuple[str, HaechiError]]) -> dict[str, Any]:

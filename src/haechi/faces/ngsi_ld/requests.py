@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
+from haechi.core.entity import NULL
 from haechi.core.errors import HaechiError, InvalidData, NotSupported
 from haechi.faces.ngsi_ld.links import link_context
 from haechi.services.ngsi_ld.contexts import Contexts
@@ -129,7 +130,16 @@ def _weight(parameters: str) -> float:
 async def read(request: Request, contexts: Contexts, merge: bool = False) -> tuple[Any, Context]:
     """The JSON body without `@context`, and the context; `merge`: application/merge-patch+json is taken too."""
     body, media = await _json(request, (JSON, LD, MERGE) if merge else (JSON, LD))
-    return await _with_context(request, body, media, contexts)
+    if not isinstance(body, dict):
+        raise InvalidData("the body is no JSON object; send one", "invalid_request")
+    return await _with_context(request, _nulls(body) if media == MERGE else body, media, contexts)
+
+
+def _nulls(body: Any) -> Any:
+    """A JSON merge patch (RFC 7396) with the NGSI-LD Null for null."""
+    if isinstance(body, dict):
+        return {name: _nulls(one) if name != "@context" else one for name, one in body.items()}
+    return NULL if body is None else body
 
 
 async def body_of(request: Request) -> Any:

@@ -86,6 +86,8 @@ class _Api:
     async def _answer(self, request: Request) -> Response:
         resource, names = _find(request)
         method = "GET" if request.method == "HEAD" else request.method
+        if method in {"PATCH", "PUT"} and method not in resource and request.url.path.endswith("/"):
+            resource, names = _below(request, method) or (resource, names)
         if method not in resource:
             allowed = ", ".join(sorted(resource))
             error = InvalidData(f"{request.method} is not for this resource; it knows {allowed}", "method")
@@ -96,17 +98,34 @@ class _Api:
         return await resource[method](self._face, request, *names)
 
 
-def _find(request: Request) -> tuple[Mapping[str, Resource], list[str]]:
-    """The resource of a path and what stands for its asterisks."""
+def _path(request: Request) -> str:
     root: str = request.scope.get("root_path", "")
     raw: Any = request.scope.get("raw_path")
-    path = raw.decode("latin-1") if raw else request.scope["path"]
-    segments = [unquote(one) for one in path.removeprefix(root).strip("/").split("/")]
+    path: str = raw.decode("latin-1") if raw else request.scope["path"]
+    return path.removeprefix(root).strip("/")
+
+
+def _matching(segments: list[str]) -> tuple[Mapping[str, Resource], list[str]] | None:
     for pattern, resource in _RESOURCES.items():
         if len(pattern) == len(segments) and all(
             want in ("*", have) for want, have in zip(pattern, segments, strict=True)
         ):
             return resource, [have for want, have in zip(pattern, segments, strict=True) if want == "*"]
+    return None
+
+
+def _below(request: Request, method: str) -> tuple[Mapping[str, Resource], list[str]] | None:
+    """`PATCH /entities/`: the resource with an empty id, which then says that one is missing."""
+    found = _matching([*map(unquote, _path(request).split("/")), ""])
+    return found if found and method in found[0] else None
+
+
+def _find(request: Request) -> tuple[Mapping[str, Resource], list[str]]:
+    """The resource of a path and what stands for its asterisks."""
+    path = _path(request)
+    found = _matching([unquote(one) for one in path.split("/")])
+    if found:
+        return found
     raise NotFound(
         f"no resource {path} here; there are {', '.join(sorted({'/' + one[0] for one in _RESOURCES}))} and below"
     )

@@ -99,14 +99,33 @@ def delete_attribute(entity: Entity, attribute: str, where: Mapping[str, Any], a
 def merge(entity: Entity, body: Mapping[str, Any], at: int) -> Entity:
     """NGSI-LD merge (clause 5.5.12): members of `body` replace or join those of the entity, null removes them.
 
-    `"shallow": true` in the body replaces compound values as a whole (partial attribute update, clause 5.6.4).
+    `"shallow": true` in the body replaces compound values as a whole (partial attribute update, clause 5.6.4),
+    `"whole": true` instances as a whole (attribute update, clause 5.6.2).
     """
     entity["type"] = list(dict.fromkeys([*entity["type"], *body.get("type", ())]))
-    if "scope" in body:
+    if body.get("scope"):
         entity["scope"] = body["scope"]
-    _merge_attributes(entity["attrs"], body["attrs"], at, not body.get("shallow"))
+    elif "scope" in body:
+        entity.pop("scope", None)
+    if body.get("whole"):
+        _replace_instances(entity["attrs"], body["attrs"], at)
+    else:
+        _merge_attributes(entity["attrs"], body["attrs"], at, not body.get("shallow"))
     entity["modifiedAt"] = at
     return entity
+
+
+def _replace_instances(known: dict[str, Any], given: Mapping[str, Any], at: int) -> None:
+    """Puts whole instances in, and takes those out whose content is null."""
+    for name, instances in given.items():
+        there = known.setdefault(name, [])
+        for one in instances if instances is not None else ():
+            if one[stored.KINDS[one["type"]]] is not None:
+                _put_instance(there, one, at)
+            elif (before := stored.find(there, one.get("datasetId"))) is not None:
+                there.remove(before)
+        if instances is None or not there:
+            del known[name]
 
 
 def _merge_attributes(known: dict[str, Any], fragments: Mapping[str, Any], at: int, deep: bool) -> None:

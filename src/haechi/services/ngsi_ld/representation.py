@@ -8,7 +8,7 @@ from haechi.core.entity import KINDS
 from haechi.core.times import format_iso
 from haechi.services.ngsi_ld.names import Context
 
-_WORDS = ("unitCode", "datasetId", "valueType")
+_WORDS = ("unitCode", "datasetId", "valueType", "entityIdSealed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,10 @@ def _metadata(instance: Mapping[str, Any], view: View) -> dict[str, Any]:
     found: dict[str, Any] = {name: instance[name] for name in _WORDS if name in instance}
     if "observedAt" in instance:
         found["observedAt"] = format_iso(instance["observedAt"])
-    if types := instance.get("objectType"):
-        names = [view.context.compact(one) for one in types]
-        found["objectType"] = names[0] if len(names) == 1 else names
+    for member in ("objectType", "entityTypeSealed"):
+        if types := instance.get(member):
+            names = [view.context.compact(one) for one in types]
+            found[member] = names[0] if len(names) == 1 else names
     if view.sys_attrs:
         found |= {name: format_iso(instance[name]) for name in ("createdAt", "modifiedAt") if name in instance}
     for name, instances in instance.get("attrs", {}).items():
@@ -105,8 +106,7 @@ _BARE: Mapping[str, Callable[[Any], Any]] = {
     "LanguageProperty": lambda content: {"languageMap": content},
     "VocabProperty": lambda content: {"vocab": content},
     "JsonProperty": lambda content: {"json": content},
-    "ListProperty": lambda content: {"valueList": content},
-    "ListRelationship": lambda content: {"objectList": content},
+    "ListRelationship": lambda content: [one["object"] for one in content],
 }
 
 
