@@ -17,13 +17,12 @@ import orjson
 
 from haechi.core import entity as stored
 from haechi.core.entity import Entity, Instance
-from haechi.core.frame import EntityCommand, Frame, Tally
-from haechi.core.observation import Observation, to_batch
+from haechi.core.frame import EntityCommand, Frame
+from haechi.core.observation import Observation
 from haechi.core.times import to_us
+from haechi.faces.ngsi_ld.together import LINK, Together
 from haechi.ports import Clock
 from haechi.services.context import changes
-
-LINK = "api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,10 @@ class Change:
 
 
 class Writes:
-    """Locks entities while a request decides about them, and sends its changes as one frame."""
+    """Locks entities while a request decides about them, and sends its changes, undivided, in one frame."""
 
     def __init__(self, write: Callable[[Frame], Awaitable[None]], clock: Clock) -> None:
-        self._write = write
+        self._together = Together(write)
         self._clock = clock
         self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
         self._sent = 0
@@ -72,10 +71,7 @@ class Writes:
             return
         at = to_us(self._clock.now())
         rows = [row for change in made for row in implied(change, at)]
-        tallies = {LINK: Tally(len(rows), len(rows), 0)} if rows else {}
-        commands = tuple(self._command(change, at) for change in made)
-        frame = Frame(tallies, commands=commands, observations=to_batch(rows)) if rows else Frame(commands=commands)
-        await self._write(frame)
+        await self._together.send([self._command(change, at) for change in made], rows)
 
     def _command(self, change: Change, at: int) -> EntityCommand:
         body = orjson.dumps(change.body) if change.body else b""

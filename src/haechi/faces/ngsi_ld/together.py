@@ -1,0 +1,96 @@
+"""Requests that change something at the same time go to the log together: one frame, one fsync. Used by `Writes`.
+
+Whoever comes first goes at once; who comes while `FLIGHTS` frames are under way goes with the next one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from haechi.core.frame import EntityCommand, Frame, Tally
+from haechi.core.observation import Observation, to_batch
+
+LINK = "api"
+FLIGHTS = 2
+MOST = 1_000  # commands of a frame that gathers; a batch of more goes alone
+
+
+class _Part(NamedTuple):
+    commands: Sequence[EntityCommand]
+    rows: Sequence[Observation]
+    done: "asyncio.Future[None]"
+
+
+class Together:
+    """`write` appends a frame and returns when reads see it. One per process, of one event loop."""
+
+    def __init__(self, write: Callable[[Frame], Awaitable[None]]) -> None:
+        self._write = write
+        self._waiting: deque[_Part] = deque()
+        self._flights: set[asyncio.Task[None]] = set()
+        self._called = False
+
+    async def send(self, commands: Sequence[EntityCommand], rows: Sequence[Observation]) -> None:
+        """Returns when reads see it; raises what `write` raised for the frame it went with."""
+        loop = asyncio.get_running_loop()
+        part = _Part(commands, rows, loop.create_future())
+        self._waiting.append(part)
+        self._call(loop)
+        await part.done
+
+    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
+        """At the end of this turn of the loop: who is served in the same turn goes along."""
+        if not self._called and len(self._flights) < FLIGHTS:
+            self._called = True
+            loop.call_soon(self._take_off)
+
+    def _take_off(self) -> None:
+        self._called = False
+        if self._waiting and len(self._flights) < FLIGHTS:
+            flight = asyncio.get_running_loop().create_task(self._fly(self._gathered()))
+            self._flights.add(flight)
+            flight.add_done_callback(self._landed)
+
+    def _landed(self, flight: "asyncio.Task[None]") -> None:
+        self._flights.discard(flight)
+        if self._waiting:
+            self._call(flight.get_loop())
+
+    def _gathered(self) -> list[_Part]:
+        parts = [self._waiting.popleft()]
+        size = len(parts[0].commands)
+        while self._waiting and size + len(self._waiting[0].commands) <= MOST:
+            parts.append(self._waiting.popleft())
+            size += len(parts[-1].commands)
+        return parts
+
+    async def _fly(self, parts: Sequence[_Part]) -> None:
+        try:
+            await self._write(_frame(parts))
+        except Exception as error:  # whoever waits is told; a flight has nobody else to tell
+            _settle(parts, error)
+        except asyncio.CancelledError:
+            for one in parts:
+                one.done.cancel()
+            raise
+        else:
+            _settle(parts, None)
+
+
+def _settle(parts: Sequence[_Part], error: Exception | None) -> None:
+    for one in parts:
+        if one.done.done():
+            continue  # its request was given up by the client
+        if error is None:
+            one.done.set_result(None)
+        else:
+            one.done.set_exception(error)
+
+
+def _frame(parts: Sequence[_Part]) -> Frame:
+    commands = tuple(command for one in parts for command in one.commands)
+    rows = [row for one in parts for row in one.rows]
+    if not rows:
+        return Frame(commands=commands)
+    return Frame({LINK: Tally(len(rows), len(rows), 0)}, commands=commands, observations=to_batch(rows))
