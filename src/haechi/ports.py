@@ -124,6 +124,7 @@ class Receipt:
     stored: int = 0
     quarantined: int = 0
     refused: Mapping[int, str] = field(default_factory=dict)  # index of message -> why; tell the sender
+    each: Sequence[tuple[int, int]] = ()  # (stored, quarantined) of every message, in their order
 
 
 class Intake(Protocol):

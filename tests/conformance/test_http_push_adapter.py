@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import gzip
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +12,12 @@ import pytest
 
 from haechi import registry
 from haechi.core.errors import InvalidData, InvalidSettings, Unavailable
-from haechi.core.message import Message
 from haechi.plugins.adapters.http_push.adapter import HttpPushAdapter, create
 from haechi.plugins.adapters.http_push.repeats import Repeats
-from haechi.ports import AdapterContext, Receipt
+from haechi.ports import AdapterContext
+from http_push_kit import MemoryIntake, Registered
 
 SETTINGS = {"port": 0, "in_flight_max": 3, "body_bytes_max": 10_000, "body_s": 0.3}
-
-
-class MemoryIntake:
-    """Decodes with the link's codec like ingest does; can be held up and made to fail."""
-
-    def __init__(self, codec: str = "json") -> None:
-        self.messages: list[Message] = []
-        self.rejected: dict[str, int] = {}
-        self.open = asyncio.Event()
-        self.open.set()
-        self.failure: Exception | None = None
-        self.refuse = ""
-        self.codec = registry.create("codec", codec)({})
-
-    async def accept(self, messages: Sequence[Message]) -> Receipt:
-        await self.open.wait()
-        if self.failure:
-            raise self.failure
-        [message] = messages
-        if self.refuse:
-            return Receipt(refused={0: self.refuse})
-        self.messages.append(message)
-        try:
-            return Receipt(stored=len(self.codec.decode(message)))
-        except InvalidData:
-            return Receipt(quarantined=1)
-
-    def reject(self, link: str, reason: str, count: int = 1) -> None:
-        assert link == "push"
-        self.rejected[reason] = self.rejected.get(reason, 0) + count
-
-
-class Registered:
-    def verify(self, device: str, secret: str, link: str) -> bool:
-        return (device, secret, link) == ("gw:1", "s3cret", "push") or (device, secret) == ("gw", "s3cret")
-
-    def knows(self, device: str, link: str) -> bool:
-        return device in ("gw", "gw:1")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ DAY_MS = 86_400_000
 RUN_S, STOP_S = 0.05, 2.95
 SMALL = {"mqtt": {"gather_max": 50, "pending_max": 200, "receive_maximum": 100}}
 SMALL["air"] = {"gather_max": 50, "pending_max": 200, "window": 100}
+SMALL["push"] = {"in_flight_max": 64}
 
 
 @pytest.fixture

@@ -231,17 +231,16 @@ class GroupIntake:
 
 
 def _add(builder: Builder, batch: _Batch, room: bool) -> Receipt:
-    stored = quarantined = 0
+    each: list[tuple[int, int]] = []
     refused: dict[int, str] = {}
     for index, message in enumerate(batch.messages):
         added = builder.add(message)
         if added[1] and not room:
             builder.take_back(message, added, "quarantine_full")
             refused[index] = NO_ROOM
-        else:
-            stored += added[0]
-            quarantined += added[1]
-    return Receipt(stored, quarantined, refused)
+            added = (0, 0)
+        each.append(added)
+    return Receipt(sum(one for one, _ in each), sum(one for _, one in each), refused, each)
 
 
 def _settle(batches: Sequence[_Batch], error: Exception) -> None:

@@ -1,21 +1,25 @@
 """HTTP push: a listener of its own for senders that POST. Created by the gateway for each `http_push` link."""
 
 import asyncio
+import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
-import uvicorn
 
 from haechi.core.errors import InvalidSettings, Unavailable
 from haechi.plugins.adapters.http_push.door import Door
 from haechi.plugins.adapters.http_push.settings import HttpSettings, read
+from haechi.plugins.wire.http1.connection import Connection
 from haechi.ports import AdapterContext
 
-STOP_S = 10
+STOP_S = 10.0  # what may pass until requests under way are answered
+HANDSHAKE_S = 10.0
+COUNTS = ("requests", "in_flight", "in_flight_bytes", "busy", "turned_away")
+SWEEP_S = 1.0  # how long a device that was let in is not looked up again
 _events = structlog.get_logger("http_push")
 
 
@@ -24,90 +28,77 @@ def create(settings: Mapping[str, Any], context: AdapterContext) -> "HttpPushAda
     return HttpPushAdapter(read(settings), context)
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers: stopping is the runner's business."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class HttpPushAdapter:
     """`ports.Adapter`. After `start`, `port` is where it listens (useful with `port = 0`)."""
 
     def __init__(self, settings: HttpSettings, context: AdapterContext) -> None:
         self._settings, self._context = settings, context
         self._door = Door(settings, context)
-        self._socket: socket.socket | None = None
-        self._server: _Server | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def port(self) -> int:
-        """The port bound; the one asked for while stopped."""
-        return int(self._socket.getsockname()[1]) if self._socket is not None else self._settings.port
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self.port = settings.port
 
     async def start(self) -> None:
-        if self._task is not None:
+        if self._server is not None:
             return
-        config = self._config()
-        self._socket = _bind(self._settings.host, self._settings.port)
-        self._server = _Server(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not self._server.started:
-            if self._task.done():
-                await self._forget()
-                raise Unavailable("the HTTP listener did not start; see the log")
-            await asyncio.sleep(0.005)
+        secure, listening = _tls(self._settings), _bind(self._settings.host, self._settings.port)
+        self.port = int(listening.getsockname()[1])
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._door, self._connections),
+            sock=listening,
+            ssl=secure,
+            ssl_handshake_timeout=HANDSHAKE_S if secure else None,
+            backlog=1024,
+        )
+        self._sweeper = asyncio.create_task(self._sweep())
         _events.info("listening", link=self._context.link, host=self._settings.host, port=self.port)
 
     async def stop(self) -> None:
         """Answers what is under way, for at most ten seconds; then closes."""
-        if self._server is not None:
-            self._server.should_exit = True
-        await self._forget()
+        if self._server is None or self._sweeper is None:
+            return
+        server, self._server = self._server, None
+        server.close()
+        for connection in tuple(self._connections):
+            connection.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                while self._connections:  # noqa: ASYNC110 - once, and it ends
+                    await asyncio.sleep(0.01)
+        self._sweeper.cancel()
+        await asyncio.gather(self._sweeper, self._door.cancel(), return_exceptions=True)
+        for connection in tuple(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)
+        await server.wait_closed()
+        self.port = self._settings.port
 
     def health(self) -> Mapping[str, float]:
-        door = self._door
-        return {
-            "requests": float(door.requests),
-            "in_flight": float(door.in_flight),
-            "in_flight_bytes": float(door.in_flight_bytes),
-            "busy": float(door.busy),
-            "turned_away": float(door.turned),
-        }
+        counts = {name: float(getattr(self._door, name)) for name in COUNTS}
+        return {"connections": float(len(self._connections)), **counts}
 
-    async def _forget(self) -> None:
-        task, self._task, self._server = self._task, None, None
-        if task is not None:
-            await task
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+    async def _sweep(self) -> None:
+        """Ends what does not come, and has credentials looked up anew."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(SWEEP_S, self._settings.body_s / 4))
+            self._door.forget()
+            for connection in tuple(self._connections):
+                connection.look(loop.time())
 
-    def _config(self) -> uvicorn.Config:
-        settings = self._settings
-        config = uvicorn.Config(
-            self._door,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=STOP_S,
-            limit_concurrency=settings.connections_max,
-            ssl_certfile=settings.tls_cert or None,
-            ssl_keyfile=settings.tls_key or None,
-        )
-        try:
-            config.load()
-        except OSError as error:  # ssl.SSLError is one
-            raise InvalidSettings(
-                f"tls_cert: {settings.tls_cert} with {settings.tls_key} cannot be used: {error}"
-            ) from error
-        return config
+
+def _tls(settings: HttpSettings) -> ssl.SSLContext | None:
+    """The server's TLS context; None when the link names no certificate."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        files = f"{settings.tls_cert} with {settings.tls_key}"
+        raise InvalidSettings(f"tls_cert: {files} cannot be used ({error}); both must be PEM files") from error
+    return context
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -30,7 +30,7 @@ class HttpSettings:
     accepts: tuple[str, ...] = JSON_ONLY
     body_bytes_max: int = 8_000_000
     body_s: float = 30.0
-    in_flight_max: int = 64
+    in_flight_max: int = 1_000
     in_flight_bytes_max: int = 64_000_000
     connections_max: int = 10_000
     retry_after_s: int = 2
