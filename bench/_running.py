@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haechi.app import order
+from haechi.app import order, processes
 from haechi.app.settings import RunSettings, load
 from haechi.app.supervisor import Supervisor, free_port
 from haechi.core.frame import decode
@@ -108,17 +108,12 @@ async def _supervise(data: Path) -> None:
 
 def family(pid: int) -> dict[int, str]:
     """The process, its children and theirs: role or program by process id."""
-    found = {pid: _name(pid)}
+    found = {pid: processes.role_of(pid)}
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
                 found |= family(int(child))
     return found
-
-
-def _name(pid: int) -> str:
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    return words[words.index("--role") + 1] if "--role" in words else Path(words[0]).name
 
 
 def cpu_s(pids: Iterable[int]) -> float:

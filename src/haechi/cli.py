@@ -17,8 +17,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code (0 good, 1 the answer is bad news, 2 wrong use or a clear error)."""
     chosen = parser().parse_args(arguments)
     module, _, function = chosen.handler.partition(":")
-    if getattr(chosen, "role", None) == "supervisor" and module == "run":
-        module = function = "supervise"
     if hasattr(chosen, "data"):
         os.umask(0o077)  # what the platform writes holds secrets and people's names: its owner's alone
     try:
@@ -84,7 +82,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     run.add_argument(
         "--role",
-        choices=("gateway", "pipeline", "api", "supervisor"),
+        choices=("gateway", "pipeline", "api"),
         help="run only this role of the city that runs in --data",
     )
     run.add_argument(

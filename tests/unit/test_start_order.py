@@ -29,7 +29,7 @@ async def test_a_role_waits_for_the_pipeline_and_not_at_all_once_it_was_there(tm
 async def test_what_a_former_run_made_does_not_count_at_a_cold_start(tmp_path: Path) -> None:
     where = settings(tmp_path)
     order.made(where)
-    order.forget(where)
+    order.forget(where, ())
     waiting = asyncio.create_task(order.wait_made(where))
     await asyncio.sleep(0)
     assert not waiting.done()

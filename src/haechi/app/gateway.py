@@ -30,6 +30,7 @@ RETRY_S = 2.0
 async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     """Runs until cancelled; then stops the adapters first, so that everything they acknowledged is on the log."""
     city = load_city(Path(settings.city))
+    await order.wait_log(settings)
     client = await connect(settings.log, "gateway")
     log, bus = NatsLog(client, settings.log_limits), NatsBus(client)
     await log.open()

@@ -4,16 +4,31 @@ Used by the roles and the supervisor. Nobody may append before the pipeline has 
 """
 
 import asyncio
+from collections.abc import Iterable
 
 from haechi.app.settings import RunSettings
 
 FLAG = "pipeline.made"
+LOG = "log.up"
+SUPERVISOR = "supervisor.pid"
 LOOK_S = 0.02
 
 
-def forget(settings: RunSettings) -> None:
+def forget(settings: RunSettings, roles: Iterable[str]) -> None:
     """At a cold start, before any role: what a former run said counts no more."""
-    (settings.run_folder / FLAG).unlink(missing_ok=True)
+    for name in (FLAG, LOG, *(f"{role}.ready" for role in roles)):
+        (settings.run_folder / name).unlink(missing_ok=True)
+
+
+def log_answers(settings: RunSettings) -> None:
+    """Says that nats-server answers. Called by the supervisor."""
+    (settings.run_folder / LOG).touch()
+
+
+async def wait_log(settings: RunSettings) -> None:
+    """Returns once nats-server has answered, at once without a supervisor: roles load while it reads its files."""
+    while not (settings.run_folder / LOG).exists() and (settings.run_folder / SUPERVISOR).exists():  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_S)
 
 
 def made(settings: RunSettings) -> None:

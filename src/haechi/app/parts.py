@@ -44,9 +44,17 @@ def around() -> Around:
     )
 
 
+_kept: dict[Path, City] = {}
+
+
 def load_city(path: Path) -> City:
     """The city; `InvalidSettings` lists every mistake."""
-    return load(path, around())
+    return _kept.get(path) or load(path, around())
+
+
+def keep_city(path: Path, city: City) -> None:
+    """For the roles that this process becomes: they need not read the package again."""
+    _kept[path] = city
 
 
 def account_store(data: Path, *, read_only: bool = True) -> SqliteRecords:

@@ -58,10 +58,11 @@ _events = structlog.get_logger("pipeline")
 async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     """Runs until cancelled; every projection stops between two transactions."""
     city = load_city(Path(settings.city))
+    history = HistoryWriter(history_store(settings), monotonic=time.monotonic)
+    await order.wait_log(settings)
     client = await connect(settings.log, "pipeline")
     log, bus, clock = NatsLog(client, settings.log_limits), NatsBus(client), clock_of(settings.drill)
     await log.open()
-    history = HistoryWriter(history_store(settings), monotonic=time.monotonic)
     model = entity_store(settings)
     outbox = Outbox(model, Book(subscription_store(settings)).interest)
     live = ContextProjection(model, outbox)

@@ -3,10 +3,13 @@
 Where there is no /proc nothing is known and everything is left out.
 """
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 PROC = Path("/proc")
+PREFIX, PR_SET_NAME = "haechi-", 15
 STATES = {"T": "stopped", "t": "stopped", "D": "waiting for the disk", "Z": "dead"}
 
 
@@ -34,15 +37,26 @@ def rss_bytes(pid: int | str = "self") -> float | None:
     return float(int(text[1]) * os.sysconf("SC_PAGE_SIZE")) if text else None
 
 
+def take_name(role: str) -> None:
+    """From now on this process is called haechi-ROLE (in `ps`, `top`, and by `role_of`), where Linux has a name."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_NAME, f"{PREFIX}{role}".encode())
+
+
+def role_of(pid: int) -> str:
+    """The role a process runs, else the name of its program; a role that is still loading says so in its arguments."""
+    words = _read(PROC / str(pid) / "cmdline").split("\0")
+    name = _read(PROC / str(pid) / "comm").strip()
+    return words[words.index("--role") + 1] if "--role" in words else name.removeprefix(PREFIX)
+
+
 def children(pid: int) -> dict[str, int]:
     """Process ids by role, nats-server included, of a supervisor."""
     found = {}
     for folder in PROC.glob("[0-9]*"):
         fields = _fields(int(folder.name))
         if fields and int(fields[1]) == pid:
-            words = _read(folder / "cmdline").split("\0")
-            name = words[words.index("--role") + 1] if "--role" in words else Path(words[0]).name
-            found[name] = int(folder.name)
+            found[role_of(int(folder.name))] = int(folder.name)
     return found
 
 

@@ -35,7 +35,6 @@ class RunSettings(msgspec.Struct, frozen=True):
     drill: DrillClock | None = None
     log_gib: int = 20  # the log refuses what is new beyond that
     retention_days: int = 0  # 0 keeps everything
-    greeting: str = ""  # what to print once everything serves
 
     @property
     def folder(self) -> Path:

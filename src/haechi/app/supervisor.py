@@ -8,13 +8,14 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 
 import structlog
 
 from haechi.app import order
+from haechi.app.forks import Forked
 from haechi.app.settings import RunSettings
 from haechi.core.errors import InvalidSettings, Unavailable
 from haechi.plugins.stores.nats.made import sync_tree
@@ -27,18 +28,17 @@ BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 SERVER_PORTS = 20_000, 32_768
 INVALID = 78  # exit code of a role that cannot run with these settings (sysexits.h EX_CONFIG): not restarted
 
-# Threads share glibc's heaps: one each kept 40 MB of an idle city that nobody used any more (414 MB became 374).
-THRIFT = {"MALLOC_ARENA_MAX": "2"}
 _events = structlog.get_logger("supervisor")
 
 
 class Role:
-    """One role's process, kept alive. `ready` is set once it serves."""
+    """One role's process, kept alive. `ready` is set once it serves; `forked`: the process that runs it already."""
 
-    def __init__(self, name: str, settings: RunSettings) -> None:
-        self._name, self._settings = name, settings
+    def __init__(self, name: str, settings: RunSettings, forked: int | None = None) -> None:
+        self.name, self._settings = name, settings
         self._flag = settings.run_folder / f"{name}.ready"
-        self._process: asyncio.subprocess.Process | None = None
+        self._forked = forked
+        self._process: asyncio.subprocess.Process | Forked | None = None
         self.ready = asyncio.Event()
 
     async def keep(self) -> None:
@@ -48,25 +48,30 @@ class Role:
             started = asyncio.get_running_loop().time()
             code = await self._run_once()
             if code == INVALID:
-                raise InvalidSettings(f"the {self._name} role cannot run with these settings; see its message above")
+                raise InvalidSettings(f"the {self.name} role cannot run with these settings; see its message above")
             lasted = asyncio.get_running_loop().time() - started
             failures = 0 if lasted > 30 else failures + 1
             wait = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
-            _events.warning("role_died", role=self._name, code=code, again_in_s=wait)
+            _events.warning("role_died", role=self.name, code=code, again_in_s=wait)
             await asyncio.sleep(wait)
 
     async def _run_once(self) -> int:
-        self._flag.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "haechi", "run", "--role", self._name, "--data", self._settings.data]
-        self._process = await asyncio.create_subprocess_exec(
-            *command, preexec_fn=die_with_parent(), start_new_session=True, env={**THRIFT, **os.environ}
-        )
+        self._process = self._adopted() or await self._started()
         watching = asyncio.create_task(self._watch_ready())
         try:
             return await self._process.wait()
         finally:
             watching.cancel()
             self._flag.unlink(missing_ok=True)  # `haechi doctor` reads it
+
+    def _adopted(self) -> Forked | None:
+        pid, self._forked = self._forked, None
+        return None if pid is None else Forked(pid)
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        self._flag.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "haechi", "run", "--role", self.name, "--data", self._settings.data]
+        return await asyncio.create_subprocess_exec(*command, preexec_fn=die_with_parent(), start_new_session=True)
 
     async def _watch_ready(self) -> None:
         while not self._flag.exists():  # noqa: ASYNC110 - the flag is a file: another process sets it
@@ -75,7 +80,7 @@ class Role:
 
     async def stop(self) -> None:
         """Asks the process to finish, then makes it."""
-        process = self._process
+        process = self._process or self._adopted()
         if process is None or process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -83,7 +88,7 @@ class Role:
         try:
             await asyncio.wait_for(process.wait(), STOP_S)
         except TimeoutError:
-            _events.error("role_killed", role=self._name, after_s=STOP_S)
+            _events.error("role_killed", role=self.name, after_s=STOP_S)
             process.kill()
             await process.wait()
 
@@ -97,15 +102,28 @@ class Supervisor:
             ServerSettings(settings.folder / "log", settings.log, settings.durability, settings.log_limits.max_bytes)
         )
         self._roles = [Role(name, settings) for name in roles]
+        self._claimed = False
+
+    def claim(self) -> None:
+        """Makes the data folder this supervisor's own and forgets what a former run said; before any role runs."""
+        self._write_pid()
+        self._claimed = True
+        order.forget(self._settings, ROLES)
+
+    def adopt(self, forked: Mapping[str, int]) -> None:
+        """Roles that run already, as children of this process, by name."""
+        self._roles = [Role(role.name, self._settings, forked.get(role.name)) for role in self._roles]
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
         """Starts everything, calls `started` when all roles serve, and returns after a clean stop."""
-        self._write_pid()
-        await self._server.start()
-        self._write_server_pid()
-        keepers = [asyncio.create_task(self._keep_server())]
+        if not self._claimed:
+            self.claim()
+        keepers: list[asyncio.Task[None]] = []
         try:
-            order.forget(self._settings)
+            await self._server.start()
+            self._write_server_pid()
+            order.log_answers(self._settings)
+            keepers.append(asyncio.create_task(self._keep_server()))
             keepers += [asyncio.create_task(role.keep()) for role in self._roles]
             await self._first(_all_ready(self._roles), keepers, stop)
             await asyncio.to_thread(sync_tree, self._settings.folder / "log")
@@ -154,7 +172,7 @@ class Supervisor:
         for role in reversed(self._roles):
             await role.stop()
         await self._server.stop()
-        for name in ("supervisor.pid", "nats-server.pid"):
+        for name in (order.SUPERVISOR, "nats-server.pid"):
             (self._settings.run_folder / name).unlink(missing_ok=True)
 
     def _write_server_pid(self) -> None:
@@ -163,7 +181,7 @@ class Supervisor:
             (self._settings.run_folder / "nats-server.pid").write_text(str(self._server.pid), "ascii")
 
     def _write_pid(self) -> None:
-        file = self._settings.run_folder / "supervisor.pid"
+        file = self._settings.run_folder / order.SUPERVISOR
         other = running_supervisor(self._settings.folder)
         if other is not None:
             raise InvalidSettings(
@@ -181,7 +199,7 @@ async def _all_ready(roles: Sequence[Role]) -> None:
 def running_supervisor(data: Path) -> int | None:
     """Process id of the supervisor that runs in this data folder, None when there is none."""
     try:
-        pid = int((data / "run" / "supervisor.pid").read_text("ascii"))
+        pid = int((data / "run" / order.SUPERVISOR).read_text("ascii"))
         os.kill(pid, 0)
         command = Path(f"/proc/{pid}/cmdline")
         # After a reboot the number may be somebody else's.

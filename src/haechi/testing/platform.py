@@ -114,7 +114,7 @@ class Platform:
         """Process ids of the children by role, nats-server included."""
         assert self._process is not None
         listing = subprocess.run(  # noqa: S603 - our own children
-            ["/bin/ps", "-o", "pid=,args=", "--ppid", str(self._process.pid)],
+            ["/bin/ps", "-o", "pid=,comm=,args=", "--ppid", str(self._process.pid)],
             capture_output=True,
             text=True,
             check=False,
@@ -122,7 +122,7 @@ class Platform:
         found = {}
         for line in listing.splitlines():
             pid, _, command = line.strip().partition(" ")
-            role = re.search(r"--role (\w+)", command)
+            role = re.search(r"--role (\w+)", command) or re.match(r"haechi-(\w+)", command.strip())
             found[role.group(1) if role else "nats-server"] = int(pid)
         return found
 
