@@ -120,7 +120,7 @@ async def delete(face: Face, request: Request, id: str) -> Response:
 async def append(face: Face, request: Request, id: str) -> Response:
     """POST /entities/{id}/attrs (5.6.3): 204, or 207 when noOverwrite kept something."""
     given = parameters(request, "type")
-    body, context = await face.body(request)
+    body, context = await face.body(request, merge=True)  # as ngsijs sends it
     async with face.writes.holding([_uri(id)]):
         old = await _target(face, given, context, id)
         outcome = provision.append(body, context, old, "noOverwrite" not in given.options)
