@@ -18,12 +18,14 @@ from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame
 from haechi.faces.ngsi_ld.routes import NgsiServices
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
-from haechi.ports import Bus, Clock
+from haechi.ports import Bus, Clock, RecordStore
 from haechi.services.context.outbox import SEEN
 from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.stream.progress import Commands
 from haechi.services.subscriptions.book import Book
 from haechi.services.subscriptions.notifier import Notifier, Sources
+from haechi.services.tenants.known import Tenants
+from haechi.services.tenants.names import DEFAULT
 
 RETRY_S = 1.0
 
@@ -50,13 +52,23 @@ class Broker:
         self._needs = needs
         self._download, self._send = Downloader(), Sender()
         store = parts.context_store(needs.settings)
-        contexts = Contexts(store, self._download, needs.clock, lambda: uuid.uuid4().hex, needs.documents)
+
+        def contexts(own: RecordStore) -> Contexts:
+            return Contexts(own, self._download, needs.clock, lambda: uuid.uuid4().hex, needs.documents)
+
+        tenants = Tenants(parts.tenant_store(needs.settings), needs.clock, store, contexts)
         book = Book(parts.subscription_store(needs.settings))
         self._notifier = Notifier(
-            Sources(book, needs.entities, needs.entities, contexts, self._send, needs.clock, self._tell_seen)
+            Sources(book, needs.entities, needs.entities, tenants.contexts, self._send, needs.clock, self._tell_seen)
         )
         self.services = NgsiServices(
-            needs.entities, needs.write, needs.clock, contexts, self._notifier, self._watched_anew
+            needs.entities,
+            needs.write,
+            needs.clock,
+            tenants.contexts(DEFAULT),
+            self._notifier,
+            self._watched_anew,
+            tenants,
         )
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from haechi.ports import Log
 from haechi.services.history.reader import HistoryTail
 from haechi.services.stream.progress import Progress
 from haechi.services.stream.tape import Tape
+from haechi.services.tenants.live import own_rows
 
 OBSERVED = frozenset({"obs", "entity"})
 ROOM_S = 0.5  # how often a full tail is looked at again
@@ -20,7 +21,8 @@ async def feed_hub(log: Log, tape: Tape, hub: LiveHub) -> None:
     async for records in tape.read(await log.last_seq()):
         for record in records:
             with suppress(InvalidData):  # the pipeline keeps such a frame and says so
-                hub.feed(record.frame().observations, record.seq)
+                rows = record.frame().observations
+                hub.feed(own_rows(rows) if record.subject == "entity" else rows, record.seq)
         await asyncio.sleep(0)  # requests get their turn between two batches
 
 

@@ -24,6 +24,7 @@ from haechi.services.cities.model import City
 from haechi.services.ingest import account
 from haechi.services.ngsi_ld import contexts
 from haechi.services.subscriptions import book
+from haechi.services.tenants import known
 from haechi.services.users import accounts, devices, tokens
 from haechi.services.watch.described import Described, from_document, from_urn
 from haechi.services.watch.parse import city_rules
@@ -132,6 +133,11 @@ def context_store(settings: RunSettings) -> RecordStore:
 def subscription_store(settings: RunSettings) -> RecordStore:
     """NGSI-LD subscriptions; written by the api role, looked into by the pipeline."""
     return SqliteRecords(settings.folder / "subscriptions.db", book.COLLECTIONS)
+
+
+def tenant_store(settings: RunSettings) -> RecordStore:
+    """Which tenants there are; written by the api role."""
+    return SqliteRecords(settings.folder / "tenants.db", known.COLLECTIONS)
 
 
 def command_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:

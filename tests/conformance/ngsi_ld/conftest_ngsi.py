@@ -20,7 +20,7 @@ from haechi.core.times import to_us
 from haechi.faces.ngsi_ld.routes import NgsiServices, routes
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
-from haechi.ports import Record
+from haechi.ports import Record, RecordStore
 from haechi.services.context.outbox import Outbox
 from haechi.services.context.projection import ContextProjection
 from haechi.services.ngsi_ld.contexts import COLLECTIONS, Contexts
@@ -28,6 +28,8 @@ from haechi.services.subscriptions.book import COLLECTIONS as SUBSCRIPTIONS
 from haechi.services.subscriptions.book import Book
 from haechi.services.subscriptions.model import Endpoint
 from haechi.services.subscriptions.notifier import Notifier, Sources
+from haechi.services.tenants.known import COLLECTIONS as TENANTS
+from haechi.services.tenants.known import Tenants
 
 CITY = "https://gimpo.example/context.jsonld"
 CITY_TERMS = {"@context": {"gimpo": "https://gimpo.example/terms#", "speed": "gimpo:speed", "Bus": "gimpo:Bus"}}
@@ -60,10 +62,15 @@ class Api:
         self._context = ContextProjection(store, self.outbox)
         self.sent: list[tuple[str, dict[str, str], Any]] = []  # uri, headers, body of each notification
         self.refused: set[str] = set()  # uris that take nothing now
-        contexts, self.book = self.reopened_contexts(), Book(SqliteRecords(folder / "subscriptions.db", SUBSCRIPTIONS))
-        self._sources = Sources(self.book, store, store, contexts, self._send, self.clock, self._seen)
+        self._tenants = SqliteRecords(folder / "tenants.db", TENANTS)
+        self.tenants = self.reopened_tenants()
+        contexts, self.book = self.tenants.contexts(""), Book(SqliteRecords(folder / "subscriptions.db", SUBSCRIPTIONS))
+        self._sources = Sources(self.book, store, store, self.tenants.contexts, self._send, self.clock, self._seen)
         self.notifier = self.reopened_notifier()
-        services = NgsiServices(store, self._write, self.clock, contexts, self.notifier, self._watched_anew)
+        services = NgsiServices(
+            store, self._write, self.clock, contexts, self.notifier, self._watched_anew, self.tenants
+        )
+        self.services = services
         app = Starlette(routes=[Mount("/ngsi-ld/v1", routes=routes(services))])
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://haechi/ngsi-ld/v1/")
@@ -83,10 +90,17 @@ class Api:
         """As after a restart."""
         return Notifier(self._sources)
 
+    def reopened_tenants(self) -> Tenants:
+        """As after a restart."""
+        return Tenants(self._tenants, self.clock, self._records, self._contexts)
+
     def reopened_contexts(self) -> Contexts:
         """As another process would read them."""
+        return self.reopened_tenants().contexts("")
+
+    def _contexts(self, own: RecordStore) -> Contexts:
         ids = map(str, count(1))
-        return Contexts(self._records, self._download, self.clock, lambda: next(ids), {CITY: CITY_TERMS})
+        return Contexts(own, self._download, self.clock, lambda: next(ids), {CITY: CITY_TERMS})
 
     async def _download(self, url: str) -> bytes:
         if url not in self.served:

@@ -13,14 +13,14 @@ from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.faces.http import PERSON, require
 from haechi.faces.ngsi_ld import batch, discovery, entities, hosted, subscriptions
 from haechi.faces.ngsi_ld.errors import error_response
-from haechi.faces.ngsi_ld.face import Face
-from haechi.faces.ngsi_ld.requests import check_tenant
 from haechi.faces.ngsi_ld.services import NgsiServices
+from haechi.faces.ngsi_ld.tenancy import HEADER, Faces
 
 __all__ = ["NgsiServices", "routes"]
 
 Resource = Callable[..., Awaitable[Response]]
 _SAFE = frozenset({"GET", "HEAD"})
+_Found = tuple[tuple[str, ...], Mapping[str, Resource], list[str]]  # pattern, methods, what stands for its asterisks
 # A path as its segments; * stands for a name or id, which may itself hold an escaped slash.
 _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
     ("entities",): {"POST": entities.create, "GET": entities.query},
@@ -59,7 +59,7 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
 
 def application(services: NgsiServices) -> ASGIApp:
     """All of it, below whatever `root_path` says."""
-    return _Api(Face(services))
+    return _Api(Faces(services))
 
 
 def routes(services: NgsiServices) -> list[BaseRoute]:
@@ -70,8 +70,8 @@ def routes(services: NgsiServices) -> list[BaseRoute]:
 class _Api:
     """Chooses by the escaped path, because ids are URIs; errors of the tree become ProblemDetails."""
 
-    def __init__(self, face: Face) -> None:
-        self._face = face
+    def __init__(self, faces: Faces) -> None:
+        self._faces = faces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -79,23 +79,22 @@ class _Api:
             response = await self._answer(request)
         except HaechiError as error:
             response = error_response(error)
-        if tenant := request.headers.get("ngsild-tenant"):
-            response.headers["NGSILD-Tenant"] = tenant  # clause 6.3.14
+        if tenant := request.headers.get(HEADER):
+            response.headers[HEADER] = tenant  # clause 6.3.14
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        resource, names = _find(request)
+        pattern, resource, names = _find(request)
         method = "GET" if request.method == "HEAD" else request.method
         if method in {"PATCH", "PUT"} and method not in resource and request.url.path.endswith("/"):
-            resource, names = _below(request, method) or (resource, names)
+            pattern, resource, names = _below(request, method) or (pattern, resource, names)
         if method not in resource:
             allowed = ", ".join(sorted(resource))
             error = InvalidData(f"{request.method} is not for this resource; it knows {allowed}", "method")
             return error_response(error, {"Allow": allowed})
         if method not in _SAFE and PERSON in request.scope:
             require(request, "operator")
-        check_tenant(request)
-        return await resource[method](self._face, request, *names)
+        return await resource[method](self._faces.of(request, pattern), request, *names)
 
 
 def _path(request: Request) -> str:
@@ -105,22 +104,22 @@ def _path(request: Request) -> str:
     return path.removeprefix(root).strip("/")
 
 
-def _matching(segments: list[str]) -> tuple[Mapping[str, Resource], list[str]] | None:
+def _matching(segments: list[str]) -> _Found | None:
     for pattern, resource in _RESOURCES.items():
         if len(pattern) == len(segments) and all(
             want in ("*", have) for want, have in zip(pattern, segments, strict=True)
         ):
-            return resource, [have for want, have in zip(pattern, segments, strict=True) if want == "*"]
+            return pattern, resource, [have for want, have in zip(pattern, segments, strict=True) if want == "*"]
     return None
 
 
-def _below(request: Request, method: str) -> tuple[Mapping[str, Resource], list[str]] | None:
+def _below(request: Request, method: str) -> _Found | None:
     """`PATCH /entities/`: the resource with an empty id, which then says that one is missing."""
     found = _matching([*map(unquote, _path(request).split("/")), ""])
-    return found if found and method in found[0] else None
+    return found if found and method in found[1] else None
 
 
-def _find(request: Request) -> tuple[Mapping[str, Resource], list[str]]:
+def _find(request: Request) -> _Found:
     """The resource of a path and what stands for its asterisks."""
     path = _path(request)
     found = _matching([unquote(one) for one in path.split("/")])

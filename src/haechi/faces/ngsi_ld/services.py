@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from haechi.core.frame import Frame
-from haechi.ports import Clock, EntityCensus, EntityStore
+from haechi.ports import Clock, EntityCensus, EntityStore, EvolutionReader
 from haechi.services.ngsi_ld.contexts import Contexts
-from haechi.services.subscriptions.notifier import Notifier
+from haechi.services.tenants.known import Tenants
+from haechi.services.tenants.told import Subscriptions
 
 
 class LiveModel(EntityStore, EntityCensus, Protocol):
@@ -17,12 +18,15 @@ class LiveModel(EntityStore, EntityCensus, Protocol):
 @dataclass(frozen=True, slots=True)
 class NgsiServices:
     """`write` appends a frame on subject `entity` to the log and returns when reads of `store` see it; `watched_anew`
-    returns when changes are kept for the subscriptions there are now.
+    returns when changes are kept for the subscriptions there are now. `tenancy.py` says of each whose it is.
     """
 
     store: LiveModel
     write: Callable[[Frame], Awaitable[None]]
     clock: Clock
     contexts: Contexts
-    notifier: Notifier
+    notifier: Subscriptions
     watched_anew: Callable[[], Awaitable[None]]
+    tenants: Tenants
+    history: EvolutionReader | None = None  # None: this process has none; the temporal API says so
+    instances_most: int = 10_000  # of attributes in one answer of the temporal API

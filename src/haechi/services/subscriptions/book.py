@@ -10,6 +10,7 @@ from typing import Any
 from haechi.core.times import format_iso
 from haechi.ports import Change, RecordStore
 from haechi.services.context.outbox import Interest, nobody
+from haechi.services.tenants.names import DEFAULT, prefix, split
 
 COLLECTIONS: Mapping[str, tuple[str, ...]] = {"subscriptions": (), "failures": ("subscription", "at")}
 MOST = 100_000
@@ -44,8 +45,8 @@ class State:
 
 @dataclass(slots=True)
 class Kept:
-    """One subscription as it is stored. `context` is the `@context` value its names were written with; `types` are the
-    internal names it asks for, None: any."""
+    """One subscription as it is stored; `id` is marked with its tenant (decision 016), `context` the `@context` value
+    its names were written with; `types` are the internal names it asks for, None: any."""
 
     id: str
     body: dict[str, Any]
@@ -97,10 +98,11 @@ class Book:
         kept = self.all()
         if not kept:
             return nobody
-        if any(one.types is None for one in kept):
+        whole = {split(one.id)[0] for one in kept if one.types is None}
+        if DEFAULT in whole:
             return lambda id, types: True
-        wanted = frozenset(name for one in kept for name in one.types or ())
-        return lambda id, types: not wanted.isdisjoint(types)
+        wanted, marks = frozenset(name for one in kept for name in one.types or ()), tuple(map(prefix, whole))
+        return lambda id, types: not wanted.isdisjoint(types) or id.startswith(marks)
 
 
 def _document(one: Kept) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from haechi.services.subscriptions.book import Kept
 from haechi.services.subscriptions.content import told
 from haechi.services.subscriptions.matching import Changed, changed
 from haechi.services.subscriptions.model import Endpoint, Subscription
+from haechi.services.tenants.names import split
 
 TOGETHER = 100  # entities in one notification at most
 WAITING = 10_000  # entities that may wait for one receiver; more are given up
@@ -51,6 +52,7 @@ class Delivery:
 
     def __init__(self, kept: Kept, subscription: Subscription, tools: Tools) -> None:
         self.kept, self.subscription, self._tools = kept, subscription, tools
+        self.tenant = split(kept.id)[0]
         self.explained: deque[dict[str, Any]] = deque(maxlen=EXPLAINED)
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._work = asyncio.Event()
@@ -139,6 +141,8 @@ class Delivery:
         }
         accept = self.subscription.endpoint.accept
         headers = [("Content-Type", accept), *self.subscription.endpoint.receiver]
+        if self.tenant:
+            headers.append(("NGSILD-Tenant", self.tenant))  # clause 6.3.14
         if accept == "application/ld+json":
             whole = [{"@context": context.body, **one} for one in documents]  # each stands for itself (5.3.1)
             body = {"@context": context.body, **body, "data": whole}

@@ -21,6 +21,8 @@ from haechi.services.subscriptions.book import Book, Kept
 from haechi.services.subscriptions.delivery import Delivery, Send, Tools
 from haechi.services.subscriptions.matching import changed, fired, why_not
 from haechi.services.subscriptions.model import Subscription, compile_subscription
+from haechi.services.tenants.live import store_of
+from haechi.services.tenants.names import document_outside, prefix, split
 
 READ = 500  # changes looked at in one go
 FLUSH_S = 0.25
@@ -33,12 +35,13 @@ _events = structlog.get_logger("subscriptions")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What the notifier reads and how it sends. `seen` tells the writer of changes how far it needs none any more."""
+    """What the notifier reads and how it sends. `contexts` gives those of a tenant, `store` holds all entities; `seen`
+    tells the writer of changes how far it needs none any more."""
 
     book: Book
     changes: EntityChanges
     store: EntityStore
-    contexts: Contexts
+    contexts: Callable[[str], Contexts]
     send: Send
     clock: Clock
     seen: Callable[[int], Awaitable[None]]
@@ -96,10 +99,10 @@ class Notifier:
 
     async def put(self, kept: Kept) -> None:
         """A new or changed subscription, compiled before it is stored: `InvalidData` changes nothing."""
-        subscription = await self._compiled(kept)
+        subscription, tenant = await self._compiled(kept), split(kept.id)[0]
         types = {name for one in subscription.selectors for name in one.types}
         everything = not subscription.selectors or "*" in types
-        kept.types = None if everything else sorted(types)
+        kept.types = None if everything else sorted(prefix(tenant) + name for name in types)
         start = await asyncio.to_thread(self._sources.changes.last_change)
         await asyncio.to_thread(self._sources.book.put, [kept])
         await self._drop(kept.id)
@@ -119,9 +122,10 @@ class Notifier:
     # --- inside ---
 
     async def _compiled(self, kept: Kept) -> Subscription:
-        context = await self._sources.contexts.resolve(kept.context)
+        contexts = self._sources.contexts(split(kept.id)[0])
+        context = await contexts.resolve(kept.context)
         own = kept.body.get("jsonldContext")
-        told = context if own is None else await self._sources.contexts.resolve(own)
+        told = context if own is None else await contexts.resolve(own)
         return compile_subscription(kept.body, context, told)
 
     async def _take(self, kept: Kept, start: int) -> None:
@@ -178,11 +182,15 @@ class Notifier:
                     continue
 
     def _look(self, number: int, body: Mapping[str, Any]) -> None:
-        change = changed(body["entity"], body["before"], body["after"])
+        tenant, id = split(body["entity"])
+        before, after = body["before"], body["after"]
+        if tenant:
+            before, after = (None if one is None else document_outside(one) for one in (before, after))
+        change = changed(id, before, after)
         types, now = change.now["type"], to_us(self._sources.clock.now())
-        for id, delivery in self._deliveries.items():
+        for kept, delivery in self._deliveries.items():
             subscription = delivery.subscription
-            if subscription.interval_s is not None or number <= self._starts[id]:
+            if subscription.interval_s is not None or number <= self._starts[kept] or delivery.tenant != tenant:
                 continue
             if not subscription.asks(change.entity, types):
                 continue
@@ -198,14 +206,15 @@ class Notifier:
             await self._sources.clock.sleep(interval_s)
             if delivery.subscription.lives(to_us(self._sources.clock.now())):
                 try:
-                    documents = await asyncio.to_thread(self._matching, delivery.subscription)
+                    documents = await asyncio.to_thread(self._matching, delivery)
                 except HaechiError as error:
                     _events.warning("periodic_not_told", subscription=delivery.kept.id, error=str(error))
                     continue
                 if documents:
                     await delivery.tell(documents)
 
-    def _matching(self, subscription: Subscription) -> Sequence[dict[str, Any]]:
+    def _matching(self, delivery: Delivery) -> Sequence[dict[str, Any]]:
+        subscription, store = delivery.subscription, store_of(self._sources.store, delivery.tenant)
         types = {name for one in subscription.selectors for name in one.types} - {"*"}
 
         def matches(entity: Mapping[str, Any]) -> bool:
@@ -213,7 +222,7 @@ class Notifier:
             return fits and (subscription.test is None or subscription.test(entity))
 
         query = EntityQuery(types=tuple(sorted(types)), matches=matches, limit=PERIODIC_MOST)
-        return [shown(one, subscription.view) for one in self._sources.store.query(query).entities]
+        return [shown(one, subscription.view) for one in store.query(query).entities]
 
     async def _flush_for_ever(self) -> None:
         while True:

@@ -1,0 +1,95 @@
+"""Gives each request the face of its tenant (clauses 4.14, 5.5.10, 6.3.14). The one place that tells tenants apart.
+
+Every service is the tenant's own before a resource sees it; a service that is neither mapped nor named as common to all
+tenants here keeps the process from starting, so that no new one can leak.
+"""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from starlette.requests import Request
+
+from haechi.core.errors import InvalidData
+from haechi.faces.ngsi_ld.face import Face
+from haechi.faces.ngsi_ld.services import NgsiServices
+from haechi.services.tenants.evolution import TenantEvolution
+from haechi.services.tenants.known import MOST
+from haechi.services.tenants.live import CityEntities, TenantEntities
+from haechi.services.tenants.names import DEFAULT, checked
+from haechi.services.tenants.told import TenantNotifier
+
+HEADER = "NGSILD-Tenant"
+_MAPPED = frozenset({"store", "write", "contexts", "notifier", "history"})
+_COMMON = frozenset({"clock", "watched_anew", "tenants", "instances_most"})
+# What makes a tenant that is not there yet (clause 5.5.10); every other operation needs one that is.
+_MAKING = frozenset(
+    {
+        ("entities",),
+        ("entityOperations", "create"),
+        ("entityOperations", "upsert"),
+        ("temporal", "entities"),
+        ("subscriptions",),
+        ("csourceRegistrations",),
+        ("csourceSubscriptions",),
+        ("jsonldContexts",),
+    }
+)
+_ALWAYS = ("info", "sourceIdentity")  # who this is can be asked before anything is stored
+_WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
+
+
+class Faces:
+    """One face per tenant, kept."""
+
+    def __init__(self, services: NgsiServices) -> None:
+        assert {one.name for one in fields(services)} == _MAPPED | _COMMON, "say of each service whose it is"
+        self._services = services
+        self._faces: dict[str, Face] = {DEFAULT: Face(_city(services))}
+
+    def of(self, request: Request, resource: tuple[str, ...]) -> Face:
+        """`InvalidData` when there is no such tenant and the operation makes none."""
+        name = request.headers.get(HEADER, DEFAULT)
+        if name == DEFAULT:
+            return self._faces[DEFAULT]
+        if not self._services.tenants.knows(checked(name)):
+            self._missing(request, resource, name)
+        if name not in self._faces:
+            self._room()
+            self._faces[name] = Face(_own(self._services, name))
+        return self._faces[name]
+
+    def _room(self) -> None:
+        """Names of tenants that never came to be do not pile up."""
+        if len(self._faces) >= MOST:
+            self._faces = {name: face for name, face in self._faces.items() if self._services.tenants.knows(name)}
+
+    @staticmethod
+    def _missing(request: Request, resource: tuple[str, ...], name: str) -> None:
+        if resource == _ALWAYS or (request.method == "POST" and resource in _MAKING):
+            return
+        if request.method in _WITH_BODY and "content-length" not in request.headers:
+            raise InvalidData("say with Content-Length how long the body is", "length_required")
+        raise InvalidData(
+            f"no tenant {name!r} here; create something in it first, or leave {HEADER} out for the city's own", "tenant"
+        )
+
+
+def _city(services: NgsiServices) -> NgsiServices:
+    tenants = services.tenants
+    return replace(
+        services,
+        store=CityEntities(services.store, tenants.any),
+        notifier=TenantNotifier(services.notifier, DEFAULT, tenants.ensure),
+    )
+
+
+def _own(services: NgsiServices, tenant: str) -> NgsiServices:
+    tenants = services.tenants
+    mapped: dict[str, Any] = {
+        "store": TenantEntities(services.store, tenant),
+        "write": tenants.writer(tenant, services.write),
+        "contexts": tenants.contexts(tenant),
+        "notifier": TenantNotifier(services.notifier, tenant, tenants.ensure),
+        "history": TenantEvolution(services.history, tenant) if services.history else None,
+    }
+    return replace(services, **mapped)
