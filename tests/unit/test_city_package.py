@@ -117,6 +117,14 @@ def test_a_right_city_loads_with_everything_it_declares(city: Path, around: Arou
     assert found.levels["serious"]["ko"] == "심각"
 
 
+def test_a_facility_that_stands_twice_is_named_with_both_places(city: Path, around: Around) -> None:
+    first = (city / "facilities/water.ndjson").read_text("utf-8").splitlines()[1]
+    (city / "facilities/zz.ndjson").write_text(f"\n{first}\n", "utf-8")
+    (found,) = check(city, around)
+    assert (found.file.rpartition("/")[2], found.line) == ("zz.ndjson", 2)
+    assert "stands twice, first at water.ndjson:2" in found.what
+
+
 def test_a_sample_finds_its_entity_by_channel_and_else_by_device(city: Path, around: Around) -> None:
     found = load_city(city, around)
     assert found.entity_of("water", "GW-1", "P1") == "urn:ngsi-ld:WaterPressureSensor:tiny:P1"
@@ -182,6 +190,7 @@ MISTAKES = [
     ("devices.csv", "device,channel", "gerät,channel", 1, "the first line is not the header"),
     ("devices.csv", "GW-1,P1,water,", "GW-1,P1,air,", 2, "no link 'air'"),
     ("devices.csv", "tiny:j1", "tiny:j2", 3, "no facility"),
+    ("devices.csv", "urn:ngsi-ld:Junction:tiny:j1", "GW-1", 3, "no facility 'GW-1'"),
     (
         "devices.csv",
         "GW-1,,water,urn:ngsi-ld:Junction:tiny:j1",

@@ -13,21 +13,18 @@ from haechi.services.ingest.plan import Attribute, FieldRule, LinkPlan
 
 def plans(city: City) -> dict[str, Mapper]:
     """A mapper for each link of the city."""
-    types = {str(one["id"]): str(one["type"]) for one in city.facilities}
     attributes = {
         (kind.id, one.id): Attribute(one.unit, _datatype(one.datatype), one.low, one.high)
         for kind in city.types.values()
         for one in kind.attributes.values()
     }
-    return {link.id: Mapper(_plan(city, link, types, attributes)) for link in city.links.values()}
+    return {link.id: Mapper(_plan(city, link, attributes)) for link in city.links.values()}
 
 
-def _plan(
-    city: City, link: Link, types: Mapping[str, str], attributes: Mapping[tuple[str, str], Attribute]
-) -> LinkPlan:
+def _plan(city: City, link: Link, attributes: Mapping[tuple[str, str], Attribute]) -> LinkPlan:
     codec = registry.create("codec", link.codec)(link.codec_settings)
     fields = tuple(FieldRule(one.field, one.attribute, one.unit, one.types) for one in link.maps)
-    entities = {(one.device, one.channel): one.entity for one in city.devices if one.link == link.id}
+    entities, types = city.entities_of(link.id), city.facility_types
     return LinkPlan(link.id, codec, fields, entities, types, attributes, link.unmapped == "ignore", city.id)
 
 

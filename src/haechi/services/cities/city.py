@@ -72,9 +72,7 @@ def _city(path: Path, table: Table, around: Around, report: Report) -> City:
     ways = Ways(around.adapters, around.codecs, around.settings_fault, around.carriers)
     links = read_links(path / "links", types, ways, report)
     found = read_facilities(path / "facilities", types, header["frame"], report)
-    devices = read_devices(
-        path / "devices.csv", links, {urn: str(one[1].get("type")) for urn, one in found.items()}, report
-    )
+    ways_in = read_devices(path / "devices.csv", links, found.types, report)
     check_conduct(path, domains, types, around, report)
     return City(
         **{
@@ -87,11 +85,11 @@ def _city(path: Path, table: Table, around: Around, report: Report) -> City:
         map=layers,
         contexts=contexts,
         links=links,
-        devices=devices,
-        facilities=tuple(one[1] for one in found.values()),
+        facilities=found.lines,
+        facility_types=found.types,
         texts=_texts(path, domains, report),
         types=types,
-        _entities={(one.link, one.device, one.channel): one.entity for one in devices},
+        _entities=ways_in,
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 from haechi.core.errors import InvalidData
 from haechi.core.units import factor_offset
 from haechi.services.cities.domains import COMMON
+from haechi.services.cities.lines import Lines
 from haechi.services.cities.model import AttributeDef, TypeDef
 from haechi.services.cities.problems import Report
 from haechi.services.cities.toml import LANGUAGES
@@ -23,50 +25,106 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "text": (str,),
     "json": (dict, list, str, int, float, bool),
 }
+NUMBERS = (int, float)  # a tuple: `int | float` is made anew at each look, and a city has a million
 Frame = tuple[float, float, float, float]
-Where = tuple[Path, int]
+WORLD: Frame = (-180.0, -90.0, 180.0, 90.0)
 
 
-def read_facilities(
-    folder: Path, types: Mapping[str, TypeDef], frame: Frame | None, report: Report
-) -> dict[str, tuple[Where, dict[str, Any]]]:
-    """Every entity by URN with the line it stands on, in order of file name and line."""
-    found: dict[str, tuple[Where, dict[str, Any]]] = {}
-    files = sorted(folder.glob("*.ndjson"))
-    if not files:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The entities of a city, and the type of each by its URN, in the same order."""
+
+    lines: Lines = field(default_factory=Lines)
+    types: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is known so far. `targets`: what relationships point to, looked for once every entity is known."""
+
+    types: Mapping[str, TypeDef]
+    frame: Frame | None
+    report: Report
+    files: list[Path]
+    found: Found = field(default_factory=Found)
+    targets: list[tuple[Path, int, str, str]] = field(default_factory=list)
+
+    def relations(self, type_id: str) -> list[str]:
+        """The attributes of a type that point to other entities."""
+        known = self.types.get(type_id)
+        return [name for name, one in known.attributes.items() if one.datatype == "relationship"] if known else []
+
+
+def read_facilities(folder: Path, types: Mapping[str, TypeDef], frame: Frame | None, report: Report) -> Found:
+    """Every entity, in order of file name and line; one that stands twice is read once."""
+    reading = _Reading(types, frame, report, sorted(folder.glob("*.ndjson")))
+    if not reading.files:
         report.add(folder, 0, "the city has no facilities", "add facilities/<domain>.ndjson with one entity a line")
-    for file in files:
-        for line, entity in _lines(file, report):
-            urn = entity.get("id")
-            if isinstance(urn, str) and urn in found:
-                other, number = found[urn][0]
-                report.add(
-                    file,
-                    line,
-                    f"{urn} stands twice, first at {other.name}:{number}",
-                    "remove one or give it another id",
-                )
-                continue
-            _check(entity, types, frame, (file, line, report))
-            if isinstance(urn, str):
-                found[urn] = ((file, line), entity)
-    _targets(found, types, report)
-    return found
+    for file in reading.files:
+        _read_file(file, reading)
+    for file, line, name, target in reading.targets:
+        if target not in reading.found.types:
+            what = f"{name} points to {target!r}, which is no facility"
+            report.add(file, line, what, "mend the URN or add that facility")
+    return reading.found
 
 
-def _lines(file: Path, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-        if not line.strip():
+def _read_file(file: Path, reading: _Reading) -> None:
+    found, report = reading.found, reading.report
+    content = file.read_bytes()
+    found.lines.file(content)
+    relations = {one: reading.relations(one) for one in reading.types}
+    types = {one: one for one in reading.types}  # one text for each type, not one for each entity
+    for line, (start, end) in enumerate(_spans(content), 1):
+        entity = _entity(content[start:end], (file, line, report))
+        if entity is None:
             continue
-        try:
-            entity = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            report.add(file, number, f"no JSON: {error}", "write one entity as one JSON object on one line")
+        urn, type_id = entity.get("id"), str(entity.get("type"))
+        if isinstance(urn, str) and urn in found.types:
+            what = f"{urn} stands twice, first at {_first(urn, reading)}"
+            report.add(file, line, what, "remove one or give it another id")
             continue
-        if isinstance(entity, dict):
-            yield number, entity
-        else:
-            report.add(file, number, "the line is no JSON object", "write one entity a line")
+        _check(entity, reading.types, reading.frame, (file, line, report))
+        if isinstance(urn, str):
+            found.types[urn] = types.get(type_id, type_id)
+            found.lines.add(start, end)
+            for name in relations.get(type_id, ()):
+                reading.targets += [(file, line, name, one) for one in _targets(entity.get(name))]
+
+
+def _spans(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where each line begins and ends."""
+    start = 0
+    while (end := content.find(b"\n", start)) >= 0:
+        yield start, end
+        start = end + 1
+    yield start, len(content)
+
+
+def _entity(line: bytes, at: "_At") -> dict[str, Any] | None:
+    file, number, report = at
+    if not line.strip():
+        return None
+    try:
+        entity = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        report.add(file, number, f"no JSON: {error}", "write one entity as one JSON object on one line")
+        return None
+    if not isinstance(entity, dict):
+        report.add(file, number, "the line is no JSON object", "write one entity a line")
+        return None
+    return entity
+
+
+def _first(urn: str, reading: _Reading) -> str:
+    """File and line of an entity that was found before."""
+    file, line = reading.found.lines.where(list(reading.found.types).index(urn))
+    return f"{reading.files[file].name}:{line}"
+
+
+def _targets(value: Any) -> list[str]:
+    found = value.get("object", []) if isinstance(value, dict) else []
+    return found if isinstance(found, list) else [found]
 
 
 _At = tuple[Path, int, Report]
@@ -98,8 +156,7 @@ def _check(entity: dict[str, Any], types: Mapping[str, TypeDef], frame: Frame | 
 
 def _check_common(entity: dict[str, Any], frame: Frame | None, at: _At) -> None:
     file, line, report = at
-    names = entity.get("name", {}).get("languageMap") if isinstance(entity.get("name"), dict) else None
-    if not isinstance(names, dict) or not all(isinstance(names.get(one), str) and names[one] for one in LANGUAGES):
+    if not _named(entity.get("name")):
         report.add(
             file,
             line,
@@ -107,11 +164,23 @@ def _check_common(entity: dict[str, Any], frame: Frame | None, at: _At) -> None:
             'write "name": {"languageMap": {"ko": …, "zh": …, "en": …}}',
         )
     scope = entity.get("scope", "/")
-    if not all(isinstance(one, str) and one.startswith("/") for one in (scope if isinstance(scope, list) else [scope])):
+    scopes = scope if isinstance(scope, list) else [scope]
+    if scopes != ["/"] and not all(isinstance(one, str) and one.startswith("/") for one in scopes):
         report.add(file, line, f"scope is {scope!r}", 'write a path like "/gimpo/janggi"')
     problem = _geometry(entity.get("location"), frame)
     if problem:
         report.add(file, line, problem, "write a GeoJSON geometry with longitude before latitude, WGS-84 degrees")
+
+
+def _named(name: Any) -> bool:
+    names = name.get("languageMap") if isinstance(name, dict) else None
+    if not isinstance(names, dict):
+        return False
+    for language in LANGUAGES:
+        text = names.get(language)
+        if not text or not isinstance(text, str):
+            return False
+    return True
 
 
 def _geometry(location: Any, frame: Frame | None) -> str:
@@ -120,9 +189,11 @@ def _geometry(location: Any, frame: Frame | None) -> str:
     positions = list(_positions(location.get("coordinates"), _DEPTH[location["type"]]))
     if not positions or None in positions:
         return f"the coordinates are those of no {location['type']}"
-    west, south, east, north = frame or (-180.0, -90.0, 180.0, 90.0)
-    outside = [one for one in positions if one and not (west <= one[0] <= east and south <= one[1] <= north)]
-    return f"{list(outside[0])} lies outside the city's frame" if outside and outside[0] else ""
+    west, south, east, north = frame or WORLD
+    for one in positions:
+        if one is not None and not (west <= one[0] <= east and south <= one[1] <= north):
+            return f"{list(one)} lies outside the city's frame"
+    return ""
 
 
 def _positions(coordinates: Any, depth: int) -> Iterator[tuple[float, float] | None]:
@@ -131,10 +202,14 @@ def _positions(coordinates: Any, depth: int) -> Iterator[tuple[float, float] | N
     elif depth:
         for one in coordinates:
             yield from _positions(one, depth - 1)
-    elif 2 <= len(coordinates) <= 3 and all(isinstance(one, int | float) for one in coordinates):
+    elif 2 <= len(coordinates) <= 3 and all(map(_is_number, coordinates)):
         yield float(coordinates[0]), float(coordinates[1])
     else:
         yield None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, NUMBERS)
 
 
 def _check_value(name: str, value: Any, definition: AttributeDef, at: _At) -> None:
@@ -159,34 +234,13 @@ def _check_value(name: str, value: Any, definition: AttributeDef, at: _At) -> No
         except InvalidData as error:
             report.add(file, line, f"{name}: {error}", f"use a unit like {definition.unit}")
             return
-    if isinstance(content, int | float) and not isinstance(content, bool):
+    if isinstance(content, NUMBERS) and not isinstance(content, bool):
         number = content * factor + offset
-        if (
-            not (definition.low if definition.low is not None else number)
-            <= number
-            <= (definition.high if definition.high is not None else number)
-        ):
+        low, high = definition.low, definition.high
+        if (low is not None and number < low) or (high is not None and number > high):
             report.add(
                 file,
                 line,
                 f"{name} is {content}, outside {definition.low} to {definition.high}",
                 "mend the value or the range in types.toml",
             )
-
-
-def _targets(found: Mapping[str, tuple[Where, dict[str, Any]]], types: Mapping[str, TypeDef], report: Report) -> None:
-    for (file, line), entity in found.values():
-        known = types.get(str(entity.get("type")))
-        for name, definition in known.attributes.items() if known else ():
-            value = entity.get(name)
-            if definition.datatype != "relationship" or not isinstance(value, dict):
-                continue
-            targets = value.get("object", [])
-            for target in targets if isinstance(targets, list) else [targets]:
-                if target not in found:
-                    report.add(
-                        file,
-                        line,
-                        f"{name} points to {target!r}, which is no facility",
-                        "mend the URN or add that facility",
-                    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from haechi.core.errors import InvalidData
 from haechi.core.units import factor_offset
-from haechi.services.cities.model import TIMEOUT_S, Device, FieldMap, Link, TypeDef
+from haechi.services.cities.model import TIMEOUT_S, FieldMap, Link, TypeDef
 from haechi.services.cities.problems import Report
 from haechi.services.cities.toml import Table, read_toml
 
@@ -143,50 +143,53 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(shown[:12]) + (" …" if len(shown) > 12 else "")
 
 
-def read_devices(
-    file: Path, links: Mapping[str, Link], entities: Mapping[str, str], report: Report
-) -> tuple[Device, ...]:
-    """The rows of devices.csv. `entities`: URN -> type of every facility."""
+_At = tuple[Path, int, Report]
+Ids = dict[tuple[str, str, str], str]  # link, device, channel -> entity
+
+
+def read_devices(file: Path, links: Mapping[str, Link], entities: Collection[str], report: Report) -> Ids:
+    """The rows of devices.csv, in their order. `entities`: the URN of every facility."""
+    devices: Ids = {}
+    same = {one: one for one in (*entities, *links)}  # texts that are there already: a row keeps none of its own
+    names: dict[str, str] = {}
     try:
-        rows = list(csv.reader(file.read_text("utf-8").splitlines(), strict=True))
+        rows = csv.reader(file.read_text("utf-8").splitlines(), strict=True)
+        if next(rows, None) != HEADER:
+            report.add(file, 1, "the first line is not the header", f"write {','.join(HEADER)}")
+            return {}
+        for line, row in enumerate(rows, 2):
+            if (cells := _cells(file, line, row, report)) is None:
+                continue
+            device, channel, link, entity = cells
+            _known(link, entity, (links, entities), (file, line, report))
+            key = same.get(link, link), names.setdefault(device, device), channel
+            if key in devices:
+                report.add(file, line, f"{device!r} channel {channel!r} stands twice on {link!r}", "remove one")
+            devices[key] = same.get(entity, entity)
     except FileNotFoundError:
         report.add(file, 0, "the file is missing", f"create it with the first line {','.join(HEADER)}")
-        return ()
     except (UnicodeDecodeError, csv.Error) as error:
         report.add(file, 0, f"no CSV in UTF-8: {error}", "save it as comma-separated UTF-8 text")
-        return ()
-    if not rows or rows[0] != HEADER:
-        report.add(file, 1, "the first line is not the header", f"write {','.join(HEADER)}")
-        return ()
-    devices: dict[tuple[str, str, str], Device] = {}
-    for line, row in enumerate(rows[1:], 2):
-        device = _device(file, line, row, report)
-        if device is None:
-            continue
-        key = (device.link, device.device, device.channel)
-        if key in devices:
-            report.add(
-                file,
-                line,
-                f"{device.device!r} channel {device.channel!r} stands twice on {device.link!r}",
-                "remove one",
-            )
-        if device.link not in links:
-            report.add(file, line, f"no link {device.link!r}", f"use one of {_some(links)}")
-        if device.entity not in entities:
-            report.add(file, line, f"no facility {device.entity!r}", "add it to facilities/*.ndjson or mend the URN")
-        devices[key] = device
-    return tuple(devices.values())
+    return devices
 
 
-def _device(file: Path, line: int, row: list[str], report: Report) -> Device | None:
+def _known(link: str, entity: str, known: tuple[Mapping[str, Link], Collection[str]], at: _At) -> None:
+    links, entities = known
+    file, line, report = at
+    if link not in links:
+        report.add(file, line, f"no link {link!r}", f"use one of {_some(links)}")
+    if entity not in entities:
+        report.add(file, line, f"no facility {entity!r}", "add it to facilities/*.ndjson or mend the URN")
+
+
+def _cells(file: Path, line: int, row: list[str], report: Report) -> tuple[str, str, str, str] | None:
     if not any(row):
         return None
     if len(row) != len(HEADER):
         report.add(file, line, f"{len(row)} columns", f"write exactly {','.join(HEADER)}")
         return None
-    device = Device(*(cell.strip() for cell in row))
-    if not device.device or not device.link or not device.entity:
+    device, channel, link, entity = (cell.strip() for cell in row)
+    if not device or not link or not entity:
         report.add(file, line, "device, link or entity is empty", "fill it in (only channel may be empty)")
         return None
-    return device
+    return device, channel, link, entity

@@ -1,6 +1,6 @@
 """The city as the platform knows it once its package was found right. Used by `app.py` and everything it joins."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,8 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """A city package without mistakes. `facilities` are entities in NGSI-LD concise form, in file order."""
+    """A city package without mistakes. `facilities` are entities in NGSI-LD concise form, in file order, each parsed
+    when it is asked for; `facility_types`: URN -> type, in the same order."""
 
     id: str
     name: Names
@@ -117,17 +118,27 @@ class City:
     domains: Mapping[str, Domain]
     map: tuple[MapLayer, ...]
     links: Mapping[str, Link]
-    devices: tuple[Device, ...]
-    facilities: tuple[Mapping[str, Any], ...]
+    facilities: Sequence[Mapping[str, Any]]
+    facility_types: Mapping[str, str]
     contexts: Mapping[str, Any]  # URL -> JSON-LD document: the @contexts that need no download
     texts: Mapping[str, Mapping[str, Any]]  # language -> what locales/<lang>.toml of domains and city say, merged
     types: Mapping[str, TypeDef]
-    _entities: Mapping[tuple[str, str, str], str] = field(repr=False)
+    _entities: Mapping[tuple[str, str, str], str] = field(repr=False)  # link, device, channel
+
+    @property
+    def devices(self) -> Iterator[Device]:
+        """The rows of devices.csv, in their order."""
+        for (link, device, channel), entity in self._entities.items():
+            yield Device(device, channel, link, entity)
 
     def entity_of(self, link: str, device: str, channel: str) -> str | None:
         """The entity a sample belongs to: its exact channel first, then the row of its device without a channel."""
         found = self._entities.get((link, device, channel))
         return found if found is not None or not channel else self._entities.get((link, device, ""))
+
+    def entities_of(self, link: str) -> "EntitiesOf":
+        """The entities of one link by device and channel."""
+        return EntitiesOf(link, self._entities)
 
     def attribute(self, type_id: str, attribute: str) -> AttributeDef | None:
         """Unit, range, datatype and period of an attribute of a type; None when the city's domains do not define it."""
@@ -142,6 +153,22 @@ class City:
             if one.attribute in attributes and (not one.types or type_id in one.types):
                 maps.setdefault(one.field, one)
         return maps
+
+
+class EntitiesOf(Mapping[tuple[str, str], str]):
+    """What one link sees of devices.csv: (device, channel) -> entity. Keeps nothing of its own."""
+
+    def __init__(self, link: str, entities: Mapping[tuple[str, str, str], str]) -> None:
+        self._link, self._entities = link, entities
+
+    def __getitem__(self, key: tuple[str, str]) -> str:
+        return self._entities[self._link, *key]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return ((device, channel) for link, device, channel in self._entities if link == self._link)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def type_of(entity: str) -> str:

@@ -1,7 +1,7 @@
 """What of the city may be written, and in which words its devices want it. Made from the city; used by the desk."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,13 +85,24 @@ Setpoints = Mapping[tuple[str, str], Setpoint]
 def setpoints(city: City) -> dict[tuple[str, str], Setpoint]:
     """By (entity, attribute). Where two devices could take one, the first row of devices.csv does."""
     found: dict[tuple[str, str], Setpoint] = {}
+    taken: dict[tuple[str, str], list[tuple[FieldMap, AttributeDef]]] = {}  # by link and type
+    if not any(one.writable for link in city.links.values() for one in link.maps):
+        return found
     for device in city.devices:
-        type_id = type_of(device.entity)
-        for one in city.field_maps(device.link, type_id).values():
-            known = city.attribute(type_id, one.attribute)
-            if one.writable and known is not None and known.datatype in ("number", "integer", "boolean", "text"):
-                found.setdefault((device.entity, one.attribute), _setpoint(device, one, known))
+        key = device.link, type_of(device.entity)
+        if key not in taken:
+            taken[key] = list(_taken(city, *key))
+        for one, known in taken[key]:
+            found.setdefault((device.entity, one.attribute), _setpoint(device, one, known))
     return found
+
+
+def _taken(city: City, link: str, type_id: str) -> Iterator[tuple[FieldMap, AttributeDef]]:
+    """What entities of a type can be told over a link."""
+    for one in city.field_maps(link, type_id).values():
+        known = city.attribute(type_id, one.attribute)
+        if one.writable and known is not None and known.datatype in ("number", "integer", "boolean", "text"):
+            yield one, known
 
 
 def _setpoint(device: Device, one: FieldMap, known: AttributeDef) -> Setpoint:
