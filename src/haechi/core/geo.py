@@ -9,6 +9,7 @@ from shapely.geometry import shape
 
 from haechi.core.errors import InvalidData
 
+SLIP = 1e-3
 EARTH_M = 6_371_008.8  # mean radius, IUGG
 Extent = tuple[float, float, float, float]  # west, south, east, north
 _DEPTH = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
@@ -39,12 +40,30 @@ def check(geometry: object) -> Any:
         built = shape(dict(geometry))
     except (ValueError, TypeError, IndexError, shapely.GEOSException) as error:
         raise InvalidData(f"not a {geometry['type']}: {error}", "bad_geometry") from error
+    if not built.is_empty and not built.is_valid:
+        built = _mended(built)
     if built.is_empty or not built.is_valid:
         raise InvalidData(
             f"this {geometry['type']} is not valid ({shapely.is_valid_reason(built)}): untangle its sides",
             "bad_geometry",
         )
     return built
+
+
+def shape_of(geometry: Mapping[str, Any]) -> Any:
+    """The stored geometry as a shapely object in which slips of digitising are mended."""
+    built = shape(geometry)
+    return built if built.is_valid else _mended(built)
+
+
+def _mended(built: Any) -> Any:
+    """An area whose sides cross each other so little that what they enclose wrongly is below a thousandth of it, as
+    in outlines drawn by hand; others as they are."""
+    if built.geom_type != "Polygon":
+        return built
+    found = shapely.make_valid(built)
+    areas = sorted((one.area for one in getattr(found, "geoms", [found])), reverse=True)
+    return found if sum(areas[1:]) <= SLIP * areas[0] else built
 
 
 def _parts(geometry: Mapping[str, Any], depth: int = 0) -> list[Mapping[str, Any]]:

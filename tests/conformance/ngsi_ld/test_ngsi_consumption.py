@@ -72,8 +72,8 @@ async def test_4_5_4_simplified_has_bare_values_and_a_map_of_datasets(api: Api) 
             "label": {"languageMap": {"ko": "집", "en": ["a", "b"]}},
             "colour": {"vocab": "red"},
             "raw": {"json": {"type": "anything", "value": None}},
-            "list": {"valueList": [1, "a", [2]]},
-            "ways": {"objectList": [{"object": "urn:x:1"}, {"object": "urn:x:2"}]},
+            "list": [1, "a", [2]],
+            "ways": ["urn:x:1", "urn:x:2"],
             "nested": 1,
             "several": {"dataset": {"@none": 1, "urn:d:2": 2}},
         }
@@ -108,7 +108,7 @@ async def test_4_21_pick_and_omit_choose_members(api: Api) -> None:
     ):
         problem(await api.http.get(f"entities/{urn}", params=wrong), 400, "BadRequestData")
     problem(await api.http.get(f"entities/{urn}", params={"pick": "a{b"}), 400, "BadRequestData")
-    problem(await api.http.get(f"entities/{urn}", params={"pick": "a{b}"}), 422, "OperationNotSupported")
+    problem(await api.http.get(f"entities/{urn}", params={"pick": "a{b}"}), 400, "BadRequestData")
     problem(await api.http.get(f"entities/{urn}", params={"pick": "zzz"}), 404, "ResourceNotFound")
     problem(await api.http.get(f"entities/{urn}", params={"attrs": "zzz"}), 404, "ResourceNotFound")
 
@@ -193,7 +193,7 @@ async def test_5_7_2_query_finds(district: Api, parameters: dict[str, str], expe
         {"type": "Sensor", "q": "level=>2"},
         {"type": "Sensor", "q": "(level>2"},
         {"type": "Sensor", "q": 'kind=="open'},
-        {"type": "Sensor", "q": "kind==open"},
+        {"type": "Sensor", "q": "kind==?open"},
         {"type": "Sensor", "q": "level>1..3"},
         {"type": "Sensor", "georel": "within"},
         {"type": "Sensor", "geoproperty": "area"},
@@ -228,7 +228,7 @@ async def test_6_3_10_pages_are_linked_both_ways_and_6_3_13_counted(api: Api) ->
     assert first.headers["NGSILD-Results-Count"] == "5"
     links = first.headers.get_list("link")
     assert [one.partition("; ")[2] for one in links if 'rel="next"' in one or 'rel="prev"' in one] == [
-        'rel="next"; type="application/json"'
+        'rel="next";type="application/json"'
     ]
     seen, following = [], str(first.url)
     while following:

@@ -1,5 +1,7 @@
 """/entities and below (clauses 6.4 to 6.7): create, retrieve, query, merge, replace, append, update, delete."""
 
+import dataclasses
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -9,15 +11,14 @@ from haechi.core import attribute as attributes
 from haechi.core.entity import Entity
 from haechi.core.errors import InvalidData, NotFound
 from haechi.core.urn import is_uri
-from haechi.faces.ngsi_ld import provision, queries
+from haechi.faces.ngsi_ld import answers, provision, queries
 from haechi.faces.ngsi_ld.face import Face, no_content, update_result
 from haechi.faces.ngsi_ld.provision import Outcome, existing
 from haechi.faces.ngsi_ld.requests import Parameters, parameters
-from haechi.faces.ngsi_ld.views import view_of
+from haechi.faces.ngsi_ld.views import PARAMETERS as SHOWN
 from haechi.faces.ngsi_ld.writes import Change
-from haechi.services.ngsi_ld import typeq
+from haechi.services.ngsi_ld import ordering, typeq
 from haechi.services.ngsi_ld.names import Context
-from haechi.services.ngsi_ld.representation import shown
 
 
 def location_of(request: Request, id: str) -> str:
@@ -43,17 +44,14 @@ async def create(face: Face, request: Request) -> Response:
 
 async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /entities/{id} (5.7.1)."""
-    given = parameters(request, "type attrs pick omit")
+    given = parameters(request, f"type geometryProperty {SHOWN}")
     context = await face.context(request)
-    view = view_of(given, context)
+    wanted = answers.wanted_of(request, given, context)
     entity = of_type(given, context, existing(_uri(id), await face.entity(id)))
-    wanted = {context.expand(name) for name in given.names("attrs")}
-    if wanted and wanted.isdisjoint(entity["attrs"]):
+    attrs = {context.expand(name) for name in given.names("attrs")}
+    if attrs and attrs.isdisjoint(entity["attrs"]):
         raise NotFound(f"{id} has none of the attributes {given.get('attrs')}; leave attrs out to see what it has")
-    found = shown(entity, view)
-    if not found:
-        raise NotFound(f"{id} has nothing of what pick and omit leave; ask for other members")
-    return face.answer(request, found, context)
+    return await answers.retrieved(face, wanted, entity)
 
 
 def of_type(given: Parameters, context: Context, entity: Entity) -> Entity:
@@ -69,18 +67,29 @@ def of_type(given: Parameters, context: Context, entity: Entity) -> Entity:
 
 
 async def query(face: Face, request: Request) -> Response:
-    """GET /entities (5.7.2): pages in order of creation, with links to the next and previous one."""
+    """GET /entities (5.7.2): pages in order of creation or of orderBy, with links to the next and previous one."""
     given = parameters(request, queries.PARAMETERS)
     context = await face.context(request)
-    view, question = view_of(given, context), queries.query_of(given, context)
-    found = await face.ask(face.services.store.query, question)
-    page = queries.page_of(given)
-    limit = page[0]
-    links = queries.page_links(request.url.path, given.given, page, len(found.entities) > limit)
+    return await answered(face, request, given, (context, [queries.selector_of(given, context)]))
+
+
+async def answered(
+    face: Face, request: Request, given: Parameters, asked: tuple[Context, Sequence[queries.Selector]]
+) -> Response:
+    """The page of a query that asks with these parameters for what one of the selectors selects."""
+    context, selectors = asked
+    wanted = answers.wanted_of(request, given, context)
+    limit, offset = page = queries.page_of(given)
+    question = queries.question_of(given, context, selectors, face.services.store)
+    more = limit + 1 if limit else 0  # one more than the client's: whether another page follows
+    question = dataclasses.replace(question, limit=more, offset=offset, count=queries.counted(given))
+    orders = ordering.parse(given.get, context.expand)
+    found = await face.ask(queries.found, face.services.store, question, orders)
+    links = queries.page_links(request.url.path, request.query_params, page, len(found.entities) > limit)
     headers = [("Link", link) for link in links]
     if found.total is not None:
         headers.append(("NGSILD-Results-Count", str(found.total)))
-    return face.answer(request, [shown(one, view) for one in found.entities[:limit]], context, headers)
+    return await answers.queried(face, wanted, found.entities[:limit], headers)
 
 
 async def merge(face: Face, request: Request, id: str) -> Response:

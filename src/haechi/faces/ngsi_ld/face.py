@@ -13,7 +13,7 @@ from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError
 from haechi.faces.ngsi_ld.errors import details
 from haechi.faces.ngsi_ld.links import query_context_of
-from haechi.faces.ngsi_ld.requests import LD, answer_type, read
+from haechi.faces.ngsi_ld.requests import GEO, LD, answer_type, read
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.writes import Writes
 from haechi.services.ngsi_ld.names import Context, iri_of
@@ -54,13 +54,23 @@ class Face:
         self, request: Request, body: Any, context: Context, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()
     ) -> Response:
         """200 with the media type the client prefers; the context goes into the body or Link (clause 6.3.6)."""
-        media = answer_type(request)
+        return self.answer_as(answer_type(request), body, context, headers)
+
+    def answer_as(
+        self,
+        media: str,
+        body: Any,
+        context: Context,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        status: int = 200,
+    ) -> Response:
+        """The same in that media type; GeoJSON may have its context in the body already."""
         pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
         if media == LD:
             body = [_inside(one, context) for one in body] if isinstance(body, list) else _inside(body, context)
-        else:
+        elif not (media == GEO and "@context" in body):
             pairs.append(("Link", context.link))
-        response = Response(orjson.dumps(body), 200, media_type=media)
+        response = Response(orjson.dumps(body), status, media_type=media)
         for name, value in pairs:
             response.headers.append(name, value)
         return response

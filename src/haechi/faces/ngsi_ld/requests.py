@@ -16,10 +16,11 @@ from haechi.services.ngsi_ld.names import CORE_CONTEXT, Context
 LARGEST = 10 * 2**20
 DEEPEST = 60  # levels of arrays and objects in a body
 JSON, LD, MERGE = "application/json", "application/ld+json", "application/merge-patch+json"
+GEO = "application/geo+json"
 _LATER = frozenset(
     """
-    csf csourceIds containedBy via join joinLevel orderBy collation splitEntities entityMap lang geometryProperty
-    datasetId jsonKeys orderFrom timerel timeAt endTimeAt lastN snapshotId entityId
+    csourceIds via splitEntities entityMap
+    timerel timeAt endTimeAt lastN snapshotId entityId
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
 _FORMS = frozenset(("keyValues", "simplified", "concise", "normalized"))
@@ -66,8 +67,11 @@ class Parameters:
         return int(text)
 
 
-def parameters(request: Request, allowed: str) -> Parameters:
-    """The query parameters; refuses those the resource does not have (clause 5.5.2) and names what there is."""
+def parameters(request: Request, allowed: str, forms: frozenset[str] = frozenset()) -> Parameters:
+    """The query parameters; refuses those the resource does not have (clause 5.5.2) and names what there is.
+
+    `forms` are representations of this resource beside those that all know.
+    """
     known = {*allowed.split(), "options", "format", "local"}
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
@@ -77,18 +81,19 @@ def parameters(request: Request, allowed: str) -> Parameters:
             raise NotSupported(f"the parameter {name} is not supported here yet; leave it out")
         else:
             raise InvalidData(f"no parameter {name!r} here; there are {', '.join(sorted(known))}", "invalid_request")
-    return Parameters(given, _options(given))
+    return Parameters(given, _options(given, forms))
 
 
-def _options(given: Mapping[str, str]) -> frozenset[str]:
+def _options(given: Mapping[str, str], more: frozenset[str]) -> frozenset[str]:
     """`format` goes before a form that `options` names (clause 6.3.7)."""
-    form = given.get("format")
-    if form is not None and form not in _FORMS:
-        raise InvalidData(f"unknown format {form!r}; there are {', '.join(sorted(_FORMS))}", "invalid_request")
+    form, forms = given.get("format"), _FORMS | more
+    if form is not None and form not in forms:
+        raise InvalidData(f"unknown format {form!r}; there are {', '.join(sorted(forms))}", "invalid_request")
     chosen = frozenset(one for one in given.get("options", "").split(",") if one)
-    if wrong := sorted(chosen - _OPTIONS):
-        raise InvalidData(f"unknown option {wrong[0]!r}; there are {', '.join(sorted(_OPTIONS))}", "invalid_request")
-    return chosen if form is None else (chosen - _FORMS) | {form}
+    if wrong := sorted(chosen - _OPTIONS - more):
+        known = ", ".join(sorted(_OPTIONS | more))
+        raise InvalidData(f"unknown option {wrong[0]!r}; there are {known}", "invalid_request")
+    return chosen if form is None else (chosen - forms) | {form}
 
 
 def check_tenant(request: Request) -> None:
@@ -130,8 +135,6 @@ def _weight(parameters: str) -> float:
 async def read(request: Request, contexts: Contexts, merge: bool = False) -> tuple[Any, Context]:
     """The JSON body without `@context`, and the context; `merge`: application/merge-patch+json is taken too."""
     body, media = await _json(request, (JSON, LD, MERGE) if merge else (JSON, LD))
-    if not isinstance(body, dict):
-        raise InvalidData("the body is no JSON object; send one", "invalid_request")
     return await _with_context(request, _nulls(body) if media == MERGE else body, media, contexts)
 
 
@@ -193,6 +196,8 @@ def _named(request: Request, body: Any, media: str) -> tuple[Any, Any]:
     if media == LD:
         if link is not None:
             raise InvalidData(_NO_LINK, "bad_request")
+        if not isinstance(body, dict):
+            raise InvalidData("the body is no JSON object; send one", "invalid_request")
         if not inside:
             raise InvalidData(f"with {LD} the body needs an @context; add it or send {JSON}", "bad_request")
     elif inside and media != MERGE:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.faces.http import PERSON, require
-from haechi.faces.ngsi_ld import batch, discovery, entities, hosted, subscriptions
+from haechi.faces.ngsi_ld import batch, discovery, entities, hosted, posted, purge, subscriptions
 from haechi.faces.ngsi_ld.errors import error_response
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.tenancy import HEADER, Faces
@@ -23,7 +23,7 @@ _SAFE = frozenset({"GET", "HEAD"})
 _Found = tuple[tuple[str, ...], Mapping[str, Resource], list[str]]  # pattern, methods, what stands for its asterisks
 # A path as its segments; * stands for a name or id, which may itself hold an escaped slash.
 _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
-    ("entities",): {"POST": entities.create, "GET": entities.query},
+    ("entities",): {"POST": entities.create, "GET": entities.query, "DELETE": purge.purge},
     ("entities", "*"): {
         "GET": entities.retrieve,
         "PATCH": entities.merge,
@@ -49,6 +49,7 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
     ("types", "*"): {"GET": discovery.type_info},
     ("attributes",): {"GET": discovery.attributes},
     ("attributes", "*"): {"GET": discovery.attribute_info},
+    ("entityOperations", "query"): {"POST": posted.query},
     ("entityOperations", "create"): {"POST": batch.create},
     ("entityOperations", "upsert"): {"POST": batch.upsert},
     ("entityOperations", "update"): {"POST": batch.update},

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import shapely
-from shapely.geometry import mapping, shape
+from shapely.geometry import mapping
 
 from haechi.core import geo
 from haechi.core.errors import InvalidData
@@ -97,7 +97,7 @@ def _relation(reference: Any, relation: str) -> Callable[[Mapping[str, Any]], bo
         return lambda geometry: bool(
             shapely.contains_xy(reference, *geometry["coordinates"][:2])
             if geometry["type"] == "Point"
-            else reference.contains(shape(geometry))
+            else reference.contains(geo.shape_of(geometry))
         )
     opposite = {
         "contains": "within",
@@ -107,7 +107,12 @@ def _relation(reference: Any, relation: str) -> Callable[[Mapping[str, Any]], bo
         "overlaps": "overlaps",
     }
     ask = getattr(reference, opposite[relation])
-    return lambda geometry: bool(ask(shape(geometry)))
+    return lambda geometry: bool(ask(geo.shape_of(geometry)))
+
+
+def distance_from(reference: Any) -> Callable[[Mapping[str, Any]], float]:
+    """Metres from a geometry (shapely) to a stored one; raises ValueError or TypeError when that is none."""
+    return _distance(reference)
 
 
 def _near(reference: Any, relation: str, limit: float) -> Callable[[Mapping[str, Any]], bool]:
@@ -124,7 +129,7 @@ def _distance(reference: Any) -> Callable[[Mapping[str, Any]], float]:
     def measure(geometry: Mapping[str, Any]) -> float:
         if geometry["type"] == "Point" and reference.geom_type == "Point":
             return geo.metres(lon, lat, *geometry["coordinates"][:2])
-        return _between(reference, shape(geometry))
+        return _between(reference, geo.shape_of(geometry))
 
     return measure
 

@@ -1,6 +1,8 @@
 """Where an attribute path of `q` leads in a stored entity (clause 4.9). Used by the query language."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,21 +30,47 @@ class Link(str):
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Internal names of an attribute and its attributes; in brackets stood keys of the value or a language."""
+    """Internal names of an attribute and its attributes; in brackets stood keys of the value or a language, in braces
+    a path in the entity that the attribute, a relationship, leads to, and of which types that is."""
 
     names: tuple[str, ...]
     inside: tuple[str, ...] = ()
+    linked: Path | None = None
+    types: frozenset[str] = frozenset()
+
+    @property
+    def depth(self) -> int:
+        """How many relationships it follows."""
+        return 0 if self.linked is None else 1 + self.linked.depth
 
 
+Load = Callable[[str], Mapping[str, Any] | None]  # the entity of that id
+
+
+def no_entity(_: str) -> None:
+    """A `Load` for where relationships are not followed."""
+
+
+_HEAD = frozenset({"id", "type", "scope"})
 _INSTANTS = frozenset({"observedAt", "createdAt", "modifiedAt"})
 _WORDS = frozenset({"unitCode", "datasetId"})
 
 
-def targets(entity: Mapping[str, Any], path: Path) -> Iterator[Any]:
+def targets(entity: Mapping[str, Any], path: Path, load: Load = no_entity) -> Iterator[Any]:
     """Every value the path leads to: of each instance, and of an array each member too."""
+    if path.linked is not None:
+        for link in _walk(entity["attrs"], path.names, ()):
+            found = load(link) if isinstance(link, Link) else None
+            if found is not None and (not path.types or not path.types.isdisjoint(found["type"])):
+                yield from targets(found, path.linked, load)
+        return
     if len(path.names) == 1 and path.names[0] in ("createdAt", "modifiedAt"):
         if path.names[0] in entity:
             yield Instant(entity[path.names[0]])
+        return
+    if len(path.names) == 1 and path.names[0] in _HEAD:
+        value = entity.get(path.names[0])
+        yield from value if isinstance(value, list) else [] if value is None else [value]
         return
     for value in _walk(entity["attrs"], path.names, path.inside):
         yield value

@@ -2,9 +2,10 @@
 
 Grammar, `;` (and) binding tighter than `|` (or):
     query := term (("|" | ";") term)*     term := "(" query ")" | path [operator value]
-    path := name ("." name)* ["[" part ("." part)* "]"]     operator := == != >= <= > < ~= !~=
+    path := name ("." name)* ["[" part ("." part)* "]" | "{" [types ":"] path "}"]
+    operator := == != >= <= > < ~= !~=
     value := scalar | scalar ".." scalar | scalar ("," scalar)*
-    scalar := number | "text" | instant | date | time | true | false | URI
+    scalar := number | "text" | instant | date | time | true | false | URI | word
 """
 
 import re
@@ -18,7 +19,7 @@ from haechi.core.pattern import compile_pattern
 from haechi.core.times import parse_iso
 from haechi.core.urn import is_uri
 from haechi.services.ngsi_ld.names import iri_of
-from haechi.services.ngsi_ld.paths import Instant, Link, Path, Vocab, targets
+from haechi.services.ngsi_ld.paths import Instant, Link, Load, Path, Vocab, no_entity, targets
 
 LONGEST = 8192
 DEEPEST = 30
@@ -30,6 +31,8 @@ _OPERATORS = ("!~=", "~=", "==", "!=", ">=", "<=", ">", "<")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*", re.ASCII)
 _DATE_OR_TIME = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d([.,]\d+)?Z?", re.ASCII)
+_WORD = re.compile(r"[^\W\d_]\w*")
+_HINT = re.compile(r"((?!urn:|https?:)[^\W\d_]\w*(?:[,|][^\W\d_]\w*)*):(?!//)")  # types before a linked path
 _NAME = re.compile(r"[^\s<>\"'=;()|&?*,\[\]{}!~]+")
 
 
@@ -80,7 +83,7 @@ def parse(text: str, expand: Expand) -> Node:
 
 class _Parser:
     def __init__(self, text: str, expand: Expand) -> None:
-        self.text, self.at, self._expand = text, 0, expand
+        self.text, self.at, self._expand, self._links = text, 0, expand, 0
 
     def wrong(self, complaint: str) -> InvalidData:
         before, after = self.text[max(0, self.at - 20) : self.at], self.text[self.at : self.at + 20]
@@ -142,7 +145,20 @@ class _Parser:
         names = [whole] if "://" in whole or whole.startswith("urn:") else whole.split(".")
         if not all(names):
             raise self.wrong("an attribute path has no empty names: write a.b")
-        return Path(tuple(self._expand(one) for one in names), self._brackets())
+        expanded = tuple(self._expand(one) for one in names)
+        return self._linked(expanded) if self._next("{") else Path(expanded, self._brackets())
+
+    def _linked(self, names: tuple[str, ...]) -> Path:
+        self._links += 1
+        if self._links > DEEPEST:
+            raise InvalidData(f"q follows more than {DEEPEST} links; follow fewer", "too_complex")
+        hint = _HINT.match(self.text, self.at)
+        self.at = hint.end() if hint else self.at
+        types = frozenset(self._expand(one) for one in re.split("[,|]", hint[1])) if hint else frozenset[str]()
+        inner = self._path()
+        if not self._next("}"):
+            raise self.wrong("expected }")
+        return Path(names, linked=inner, types=types)
 
     def _brackets(self) -> tuple[str, ...]:
         if not self._next("["):
@@ -171,7 +187,7 @@ class _Parser:
             return float(raw)
         if _INSTANT.fullmatch(raw):
             return self._instant(raw)
-        if _DATE_OR_TIME.fullmatch(raw) or is_uri(raw):
+        if _DATE_OR_TIME.fullmatch(raw) or is_uri(raw) or _WORD.fullmatch(raw):
             return raw
         self.at = start
         raise self.wrong('expected a value: a number, a "text" in double quotes, an instant, true, false or a URI')
@@ -218,40 +234,50 @@ class _Parser:
         return self.text[start : self.at]
 
 
-def compile_q(text: str, expand: Expand, expanded: frozenset[str] = frozenset()) -> Test:
+def compile_q(text: str, expand: Expand, expanded: frozenset[str] = frozenset(), load: Load = no_entity) -> Test:
     """A test for stored entities; `InvalidData` when `text` is no query.
 
-    Texts compared with the attributes `expanded` (internal names) are terms of the context (`expandValues`).
+    Texts compared with the attributes `expanded` (internal names) are terms of the context (`expandValues`); `load`
+    finds linked entities.
     """
-    return compile_node(parse(text, expand), lambda path: expand if path.names[0] in expanded else _as_is)
+    node = parse(text, expand)
+    if load is no_entity and any(path.depth for path in paths_of(node)):
+        raise InvalidData("q follows relationships, which is not done here; ask of the entity itself", "bad_request")
+    return compile_node(node, lambda path: expand if path.names[0] in expanded else _as_is, load)
+
+
+def paths_of(node: Node) -> list[Path]:
+    """Every path of a tree."""
+    return [path for one in node.parts for path in paths_of(one)] if isinstance(node, All | Some) else [node.path]
 
 
 def _as_is(text: str) -> str:
     return text
 
 
-def compile_node(node: Node, expand: Callable[[Path], Expand]) -> Test:
-    """The test a tree stands for; `expand` says how texts compared at a path are expanded."""
+def compile_node(node: Node, expand: Callable[[Path], Expand], load: Load = no_entity) -> Test:
+    """The test a tree stands for; `expand` says how texts compared at a path are expanded, `load` finds linked
+    entities."""
     if isinstance(node, All | Some):
-        tests = [compile_node(part, expand) for part in node.parts]
+        tests = [compile_node(part, expand, load) for part in node.parts]
         combine = all if isinstance(node, All) else any
         return lambda entity: combine(test(entity) for test in tests)
     if isinstance(node, Exists):
         path = node.path
-        return lambda entity: any(True for _ in targets(entity, path))
-    return _comparing(node, expand(node.path))
+        return lambda entity: any(True for _ in targets(entity, path, load))
+    return _comparing(node, expand(node.path), load)
 
 
-def _comparing(node: Compare, expand: Expand) -> Test:
+def _comparing(node: Compare, expand: Expand, load: Load) -> Test:
     fits, path = comparison(node, expand), node.path
     if node.operator in {"!=", "!~="}:
         # An attribute that is not there fulfils no comparison, not even an unequal one (clause 4.9).
         def differs(entity: Mapping[str, Any]) -> bool:
-            found = list(targets(entity, path))
+            found = list(targets(entity, path, load))
             return bool(found) and not any(fits(one) for one in found)
 
         return differs
-    return lambda entity: any(fits(one) for one in targets(entity, path))
+    return lambda entity: any(fits(one) for one in targets(entity, path, load))
 
 
 def comparison(node: Compare, expand: Expand) -> Callable[[Any], bool]:

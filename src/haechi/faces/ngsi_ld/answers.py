@@ -1,0 +1,103 @@
+"""Answers that hold entities: joined with linked ones, as JSON, JSON-LD or GeoJSON, in the client's edition (clauses
+4.5, 6.3.6, 6.3.15). Used by retrieval and queries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from haechi.core.entity import Entity
+from haechi.core.errors import InvalidData, NotFound
+from haechi.faces.ngsi_ld.face import Face
+from haechi.faces.ngsi_ld.requests import GEO, JSON, LD, Parameters, answer_type
+from haechi.faces.ngsi_ld.views import join_of, view_of
+from haechi.services.ngsi_ld import linked, versions
+from haechi.services.ngsi_ld.geojson import collection, feature
+from haechi.services.ngsi_ld.linked import Join
+from haechi.services.ngsi_ld.names import Context
+from haechi.services.ngsi_ld.representation import View, shown
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How one request wants its entities. `bare`: GeoJSON without the @context inside."""
+
+    media: str
+    view: View
+    join: Join
+    geoproperty: str
+    bare: bool
+    version: versions.Version | None
+
+
+def wanted_of(request: Request, given: Parameters, context: Context) -> Wanted:
+    """Reads headers and parameters; `InvalidData` names what does not go together."""
+    media = answer_type(request, (JSON, LD, GEO))
+    geoproperty = given.get("geometryProperty")
+    if geoproperty is not None and media != GEO:
+        raise InvalidData(f"geometryProperty is for GeoJSON: send Accept: {GEO}, or leave it out", "bad_request")
+    prefer = request.headers.get("prefer")
+    version = versions.preferred(prefer)
+    view = view_of(given, context)
+    if version is not None:
+        view = replace(view, unknown=versions.unknown_in(version))
+    bare = prefer is not None and "body=json" in prefer.replace(" ", "").replace('"', "")
+    return Wanted(media, view, join_of(given), context.expand(geoproperty or "location"), bare, version)
+
+
+async def retrieved(face: Face, wanted: Wanted, entity: Entity, headers: Headers = ()) -> Response:
+    """The answer with one entity; flat, a list of it and those it leads to when there are any."""
+    rows = await _rows(face, wanted, [entity])
+    if not rows[0][1]:
+        raise NotFound(f"{entity['id']} has nothing of what pick and omit leave; ask for other members")
+    body = _body(wanted, rows) if len(rows) > 1 else _one(wanted, *rows[0])
+    return _answer(face, wanted, body, [one for one, _ in rows], headers)
+
+
+async def queried(face: Face, wanted: Wanted, entities: Sequence[Entity], headers: Headers = ()) -> Response:
+    """The answer with a page of entities."""
+    rows = await _rows(face, wanted, entities)
+    return _answer(face, wanted, _body(wanted, rows), [one for one, _ in rows], headers)
+
+
+async def _rows(face: Face, wanted: Wanted, entities: Sequence[Entity]) -> list[tuple[Entity, dict[str, Any]]]:
+    """Entities beside their documents."""
+    view, join = wanted.view, wanted.join
+    if not join.form:
+        return [(one, shown(one, view)) for one in entities]
+    found = await linked.fetch(entities, view, join, face.entities)
+    if join.form == "flat":
+        return linked.flat(entities, view, join, found)
+    return list(zip(entities, linked.inline(entities, view, join, found), strict=True))
+
+
+def _one(wanted: Wanted, entity: Entity, document: dict[str, Any]) -> dict[str, Any]:
+    if wanted.media != GEO:
+        return document
+    return _with_context(wanted, feature(entity, document, wanted.geoproperty))
+
+
+def _body(wanted: Wanted, rows: Sequence[tuple[Entity, dict[str, Any]]]) -> Any:
+    if wanted.media != GEO:
+        return [document for _, document in rows]
+    features = [feature(entity, document, wanted.geoproperty) for entity, document in rows]
+    return _with_context(wanted, collection(features))
+
+
+def _with_context(wanted: Wanted, body: dict[str, Any]) -> dict[str, Any]:
+    return body if wanted.bare else {**body, "@context": wanted.view.context.body}
+
+
+def _answer(face: Face, wanted: Wanted, body: Any, entities: Sequence[Entity], headers: Headers) -> Response:
+    pairs = list(headers)
+    status = 200
+    if wanted.version is not None:
+        pairs.append(("Preference-Applied", "ngsi-ld={}.{}".format(*wanted.version)))
+        unknown = wanted.view.unknown
+        if unknown and any(versions.concerns(one["attrs"], unknown) for one in entities):
+            status = 203  # the payload is not as it is stored (clause 4.3.6.8)
+    return face.answer_as(wanted.media, body, wanted.view.context, pairs, status)
