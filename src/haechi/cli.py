@@ -99,6 +99,12 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="change one setting of a link, e.g. water.port=1884",
     )
     run.add_argument(
+        "--temporal-instances",
+        type=int,
+        default=10_000,
+        help="attribute instances in one answer of the temporal API; longer ones come in parts (default: 10000)",
+    )
+    run.add_argument(
         "--retention-days", type=int, default=0, help="history older than this is deleted (default: 0, nothing is)"
     )
     run.add_argument(

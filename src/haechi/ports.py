@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from haechi.core.frame import Frame, decode
-from haechi.core.instances import Forgotten
+from haechi.core.instances import NOTHING_SAID, Forgotten
 from haechi.core.message import Message, Sample
 
 
@@ -430,21 +430,45 @@ class HistoryReader(Protocol):
         """Rows held per link (after removal of duplicates), for the account."""
 
 
-class HistorySnapshot(Protocol):
+class EvolutionSnapshot(Protocol):
+    """What one committed state of history answers the temporal API; see `EvolutionReader` and `HistorySnapshot`."""
+
+    def evolution(self, query: EvolutionQuery, tail: pa.Table, said: pa.Table) -> pa.Table:
+        """As `EvolutionReader.evolution`."""
+
+    def sums(self, query: EvolutionQuery, periods: Periods, tail: pa.Table, said: pa.Table) -> pa.Table:
+        """As `EvolutionReader.sums`."""
+
+    def entities_with(self, query: EvolutionQuery, tail: pa.Table, said: pa.Table) -> frozenset[str]:
+        """As `EvolutionReader.entities_with`."""
+
+    def said(self, entities: Sequence[str], said: pa.Table) -> pa.Table:
+        """As `EvolutionReader.said`."""
+
+
+class HistorySnapshot(EvolutionSnapshot, Protocol):
     """One committed state of the history table, immutable; each answer joins it with rows newer than it.
 
     `tail` holds rows of `core.observation.STORED` with seq > `position`, in order of seq; the same observation may
-    be in both.
+    be in both. `said` holds rows of `core.instances.INSTANCES` with seq > `position`: those of the entities asked for,
+    and all that take something back.
     """
 
     @property
     def position(self) -> int:
         """Seq up to which this state is complete."""
 
-    def series(self, query: SeriesQuery, tail: pa.Table) -> pa.Table:
+    def series(self, query: SeriesQuery, tail: pa.Table, said: pa.Table = NOTHING_SAID) -> pa.Table:
         """As `HistoryReader.series`; `tail` holds at least the rows the query asks for."""
 
-    def latest(self, entities: Sequence[str], attributes: Sequence[str], at: int, tail: pa.Table) -> pa.Table:
+    def latest(
+        self,
+        entities: Sequence[str],
+        attributes: Sequence[str],
+        at: int,
+        tail: pa.Table,
+        said: pa.Table = NOTHING_SAID,
+    ) -> pa.Table:
         """As `HistoryReader.latest`."""
 
     def counts(self, tail: pa.Table) -> Mapping[str, int]:
@@ -467,9 +491,9 @@ class HistoryStore(Protocol):
     def position(self) -> int:
         """Seq given with the last commit, 0 at first."""
 
-    def append(self, rows: pa.Table, position: int) -> None:
+    def append(self, rows: pa.Table, position: int, said: pa.Table | None = None) -> None:
         """Makes rows (`core.observation.STORED`, in order of seq) and position durable in one commit, duplicates
-        left out."""
+        left out; what the API `said` (`core.instances.INSTANCES`) before that, so that it is never missing."""
 
     def maintain(self, now: datetime) -> bool:
         """One bounded step of upkeep (merging, roll-ups, expiry, retention); whether it did anything."""

@@ -26,7 +26,7 @@ class Memory:
     def position(self) -> int:
         return self.at
 
-    def append(self, rows: pa.Table, position: int) -> None:
+    def append(self, rows: pa.Table, position: int, said: pa.Table | None = None) -> None:
         if self.full:
             raise Unavailable("disk full; free some")
         self.seqs += rows.column("seq").to_pylist()

@@ -218,6 +218,8 @@ def _application(core: _Core) -> object:
             core.entities,
             Gate(_Writer(core), WRITES, _behind(core)),
             Commands(core.log, core.progress),
+            core.history,
+            core.settings.instances_most,
         )
     )
     routes: list[BaseRoute] = [

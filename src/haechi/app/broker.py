@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,22 +12,31 @@ import structlog
 
 from haechi.app import parts
 from haechi.app.download import Downloader
+from haechi.app.forwarding import Forwarder
 from haechi.app.sending import Sender
 from haechi.app.settings import RunSettings
 from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame
+from haechi.core.times import to_us
 from haechi.faces.ngsi_ld.routes import NgsiServices
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
-from haechi.ports import Bus, Clock, RecordStore
+from haechi.ports import Bus, Clock, EvolutionReader, RecordStore
 from haechi.services.context.outbox import SEEN
 from haechi.services.ngsi_ld.contexts import Contexts
+from haechi.services.registrations.registry import Registry
+from haechi.services.registrations.sources import AllSources
+from haechi.services.registrations.sources import Sources as ContextSources
+from haechi.services.registrations.watch import RegistrationWatch
 from haechi.services.stream.progress import Commands
 from haechi.services.subscriptions.book import Book
 from haechi.services.subscriptions.notifier import Notifier, Sources
 from haechi.services.tenants.known import Tenants
-from haechi.services.tenants.names import DEFAULT
+from haechi.services.tenants.names import DEFAULT, split
+from haechi.services.tenants.records import TenantRecords
 
 RETRY_S = 1.0
+SWEEP_S = 1.0
+MOST = 1_000_000
 
 _events = structlog.get_logger("api")
 
@@ -43,6 +52,8 @@ class BrokerNeeds:
     entities: SqliteEntities
     write: Callable[[Frame], Awaitable[None]]
     command: Commands
+    history: EvolutionReader
+    instances_most: int
 
 
 class Broker:
@@ -50,7 +61,7 @@ class Broker:
 
     def __init__(self, needs: BrokerNeeds) -> None:
         self._needs = needs
-        self._download, self._send = Downloader(), Sender()
+        self._download, self._send, self._forward = Downloader(), Sender(), Forwarder()
         store = parts.context_store(needs.settings)
 
         def contexts(own: RecordStore) -> Contexts:
@@ -61,6 +72,7 @@ class Broker:
         self._notifier = Notifier(
             Sources(book, needs.entities, needs.entities, tenants.contexts, self._send, needs.clock, self._tell_seen)
         )
+        self._sources = self._all_sources(tenants)
         self.services = NgsiServices(
             needs.entities,
             needs.write,
@@ -69,7 +81,26 @@ class Broker:
             self._notifier,
             self._watched_anew,
             tenants,
+            needs.history,
+            needs.instances_most,
+            sources=self._sources.of(DEFAULT),
+            every_source=self._sources,
         )
+
+    def _all_sources(self, tenants: Tenants) -> AllSources:
+        """Other context sources, tenant by tenant, in one file."""
+        store, clock = parts.registration_store(self._needs.settings), self._needs.clock
+
+        def make(tenant: str) -> ContextSources:
+            registry = Registry(TenantRecords(store, tenant), lambda: tenants.ensure(tenant))
+            watch = RegistrationWatch(registry, tenants.contexts(tenant), self._send, clock)
+            return ContextSources(registry, watch, self._forward, registry.alias(lambda: f"haechi-{uuid.uuid4().hex}"))
+
+        def stored() -> Sequence[str]:
+            ids = [one["id"] for name in ("registrations", "watches") for one in store.find(name, limit=MOST)]
+            return sorted({split(id)[0] for id in ids})
+
+        return AllSources(make, stored)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -78,8 +109,13 @@ class Broker:
             stack.push_async_callback(self._download.close)
             stack.push_async_callback(self._send.close)
             stack.push_async_callback(await self._needs.bus.listen("applied.context", self._wake))
+            stack.push_async_callback(self._forward.close)
             delivering = asyncio.create_task(self._deliver())
             stack.push_async_callback(_ended, delivering)
+            await self._sources.load()
+            stack.push_async_callback(self._sources.close)
+            sweeping = asyncio.create_task(self._sweep())
+            stack.push_async_callback(_ended, sweeping)
             yield
 
     async def _deliver(self) -> None:
@@ -91,6 +127,15 @@ class Broker:
                 _events.warning("subscriptions_not_loaded", error=str(error))
                 await asyncio.sleep(RETRY_S)
         await self._notifier.run()
+
+    async def _sweep(self) -> None:
+        """Registrations that have expired go; what sources did is counted durably."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                self._sources.sweep(to_us(self._needs.clock.now()))
+            except Unavailable as error:
+                _events.warning("registrations_not_stored", error=str(error))
 
     async def _wake(self, subject: str, payload: bytes) -> None:
         self._notifier.wake()

@@ -35,6 +35,7 @@ class RunSettings(msgspec.Struct, frozen=True):
     drill: DrillClock | None = None
     log_gib: int = 20  # the log refuses what is new beyond that
     retention_days: int = 0  # 0 keeps everything
+    instances_most: int = 10_000  # of attributes in one answer of the temporal API
 
     @property
     def folder(self) -> Path:

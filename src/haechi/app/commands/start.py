@@ -86,6 +86,7 @@ def make_settings(arguments: argparse.Namespace, city: City) -> RunSettings:
         drill=_drill(arguments.clock_start, arguments.clock_speed),
         log_gib=arguments.log_gib,
         retention_days=arguments.retention_days,
+        instances_most=arguments.temporal_instances,
     )
 
 

@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from haechi.core.entity import Entity
-from haechi.core.errors import HaechiError
+from haechi.core.errors import HaechiError, NotSupported
 from haechi.faces.ngsi_ld.errors import details
 from haechi.faces.ngsi_ld.links import query_context_of
 from haechi.faces.ngsi_ld.requests import GEO, LD, answer_type, read
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.writes import Writes
+from haechi.ports import EvolutionReader
 from haechi.services.ngsi_ld.names import Context, iri_of
 
 T = TypeVar("T")
@@ -28,6 +29,13 @@ class Face:
     def __init__(self, services: NgsiServices) -> None:
         self.services = services
         self.writes = Writes(services.write, services.clock)
+
+    @property
+    def history(self) -> EvolutionReader:
+        """What was true; `NotSupported` where this process has no history."""
+        if self.services.history is None:
+            raise NotSupported("this process keeps no history; ask the api role")
+        return self.services.history
 
     async def ask(self, question: Callable[..., T], *arguments: Any) -> T:
         """A blocking question to the live model, in a thread."""

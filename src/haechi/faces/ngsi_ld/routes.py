@@ -11,7 +11,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.faces.http import PERSON, require
-from haechi.faces.ngsi_ld import batch, discovery, entities, hosted, posted, purge, subscriptions
+from haechi.faces.ngsi_ld import (
+    batch,
+    csource_subscriptions,
+    discovery,
+    entities,
+    entity_maps,
+    hosted,
+    posted,
+    purge,
+    registrations,
+    subscriptions,
+    temporal,
+    temporal_queries,
+)
+from haechi.faces.ngsi_ld.distributed import dispatch
 from haechi.faces.ngsi_ld.errors import error_response
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.tenancy import HEADER, Faces
@@ -36,6 +50,8 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
         "PUT": entities.replace_attribute,
         "DELETE": entities.delete_attribute,
     },
+    ("entityMaps",): {"GET": entity_maps.create},
+    ("entityMaps", "*"): {"GET": entity_maps.retrieve, "PATCH": entity_maps.update, "DELETE": entity_maps.delete},
     ("jsonldContexts",): {"POST": hosted.add, "GET": hosted.listed},
     ("jsonldContexts", "*"): {"GET": hosted.serve, "DELETE": hosted.delete},
     ("subscriptions",): {"POST": subscriptions.create, "GET": subscriptions.query},
@@ -45,10 +61,31 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
         "DELETE": subscriptions.delete,
     },
     ("subscriptions", "*", "explain"): {"GET": subscriptions.explain},
+    ("csourceRegistrations",): {"POST": registrations.create, "GET": registrations.query},
+    ("csourceRegistrations", "*"): {
+        "GET": registrations.retrieve,
+        "PATCH": registrations.update,
+        "DELETE": registrations.delete,
+    },
+    ("csourceSubscriptions",): {"POST": csource_subscriptions.create, "GET": csource_subscriptions.query},
+    ("csourceSubscriptions", "*"): {
+        "GET": csource_subscriptions.retrieve,
+        "PATCH": csource_subscriptions.update,
+        "DELETE": csource_subscriptions.delete,
+    },
     ("types",): {"GET": discovery.types},
     ("types", "*"): {"GET": discovery.type_info},
     ("attributes",): {"GET": discovery.attributes},
     ("attributes", "*"): {"GET": discovery.attribute_info},
+    ("temporal", "entities"): {"POST": temporal.create, "GET": temporal_queries.query},
+    ("temporal", "entities", "*"): {"GET": temporal_queries.retrieve, "DELETE": temporal.delete},
+    ("temporal", "entities", "*", "attrs"): {"POST": temporal.append},
+    ("temporal", "entities", "*", "attrs", "*"): {"DELETE": temporal.delete_attribute},
+    ("temporal", "entities", "*", "attrs", "*", "*"): {
+        "PATCH": temporal.modify_instance,
+        "DELETE": temporal.delete_instance,
+    },
+    ("temporal", "entityOperations", "query"): {"POST": temporal_queries.query_by_post},
     ("entityOperations", "query"): {"POST": posted.query},
     ("entityOperations", "create"): {"POST": batch.create},
     ("entityOperations", "upsert"): {"POST": batch.upsert},
@@ -95,7 +132,10 @@ class _Api:
             return error_response(error, {"Allow": allowed})
         if method not in _SAFE and PERSON in request.scope:
             require(request, "operator")
-        return await resource[method](self._faces.of(request, pattern), request, *names)
+        face = self._faces.of(request, pattern)
+        if face.services.sources:
+            return await dispatch.answer(face, request, resource[method], (pattern, names))
+        return await resource[method](face, request, *names)
 
 
 def _path(request: Request) -> str:

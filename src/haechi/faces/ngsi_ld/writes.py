@@ -93,6 +93,8 @@ def after(change: Change, old: Entity | None, at: int = 0) -> Entity | None:
 
 def implied(change: Change, at: int) -> list[Observation]:
     """The observations that a change implies, received at that instant."""
+    if change.op == "record":
+        return recorded(change, at)
     named = change.body.get("attrs", {}) if change.op in {"upsert", "replace", "merge"} else {}
     result = change.body
     if change.op == "merge":
@@ -104,6 +106,19 @@ def implied(change: Change, at: int) -> list[Observation]:
         if fragment is not None and "value" in fragment and fragment["value"] is not None:
             instance = stored.find(result["attrs"].get(name, ()), None)
             row = None if instance is None else _observation(change.entity, name, (instance, fragment), at)
+            found += [] if row is None else [row]
+    return found
+
+
+def recorded(change: Change, at: int) -> list[Observation]:
+    """Those of instances that the temporal API records. What has no observedAt is told apart by its place."""
+    found = []
+    for name, instances in change.body["attrs"].items():
+        for place, one in enumerate(instances):
+            content = one.get("value")
+            if "datasetId" in one or content is None or content == stored.NULL or name == "scope":
+                continue
+            row = _observation(change.entity, name, (one, one), at + place)
             found += [] if row is None else [row]
     return found
 

@@ -19,7 +19,7 @@ from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.core.frame import EntityCommand, Frame
 from haechi.core.urn import type_of
 from haechi.ports import EntityStore, Notice, Record
-from haechi.services.context import changes
+from haechi.services.context import changes, recorded
 from haechi.services.context.newest import newest
 from haechi.services.context.outbox import WATCH_ANEW, Outbox
 
@@ -134,9 +134,15 @@ class ContextProjection:
             self._entities[command.entity] = None
         elif command.op in {"upsert", "replace"}:
             change = changes.upsert if command.op == "upsert" else changes.replace
-            self._entities[command.entity] = change(old, _body(command), at)
+            self._entities[command.entity] = changed = change(old, _body(command), at)
+            recorded.adopted(changed)
         elif command.op == "merge":
-            changes.merge(_must_exist(old, command), _body(command), at)
+            recorded.adopted(changes.merge(_must_exist(old, command), _body(command), at))
+        elif command.op == recorded.RECORD:
+            self._entities[command.entity] = recorded.record(old, _body(command), at)
+        elif command.op == recorded.FORGET:
+            where = orjson.loads(command.body or b"{}")
+            self._entities[command.entity] = recorded.forget(old, command.attribute, where)
         elif command.op == "delete_attribute":
             where = orjson.loads(command.body or b"{}")
             if not changes.delete_attribute(_must_exist(old, command), command.attribute, where, at):

@@ -7,17 +7,18 @@ writer says `history.committed` (and now and then, notices can be lost). Queries
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pyarrow as pa
 import structlog
 
 from haechi.core.errors import Unavailable
-from haechi.ports import HistoryFiles, HistorySnapshot, Record, SeriesQuery
+from haechi.ports import EvolutionQuery, HistoryFiles, HistorySnapshot, Periods, Record, SeriesQuery
 from haechi.services.history import rows
 from haechi.services.history.check import check_instant, check_names, check_query
 from haechi.services.history.tail import Selection, Tail
+from haechi.services.history.told import Told
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -30,9 +31,16 @@ class _State:
 
     snapshot: HistorySnapshot
     tail: Tail
+    told: Told = field(default_factory=Told)
 
     def rows(self, wanted: Selection) -> pa.Table:
         return self.tail.select(wanted, self.snapshot.position)
+
+    def said(self, entities: Sequence[str]) -> pa.Table:
+        return self.told.of(entities, self.snapshot.position)
+
+    def forgotten(self) -> pa.Table:
+        return self.told.forgotten(self.snapshot.position)
 
 
 class HistoryTail:
@@ -74,8 +82,10 @@ class HistoryTail:
                 log.error(
                     "history.unreadable", seqs=taken.unreadable, hint="frames of another version: see haechi account"
                 )
-            if taken.batches:
-                self._state = _State(self._state.snapshot, self._state.tail.grown(taken.batches))
+            told = self._state.told.grown([one for one in fresh if one.seq > known and one.seq not in taken.unreadable])
+            if taken.batches or told is not self._state.told:
+                tail = self._state.tail.grown(taken.batches) if taken.batches else self._state.tail
+                self._state = _State(self._state.snapshot, tail, told)
             self._absorbed = fresh[-1].seq
 
     def refresh(self) -> int:
@@ -85,7 +95,8 @@ class HistoryTail:
         with self._refreshing:
             snapshot = self._files.newest()
             with self._lock:
-                self._state = _State(snapshot, self._state.tail.after(snapshot.position))
+                position = snapshot.position
+                self._state = _State(snapshot, self._state.tail.after(position), self._state.told.after(position))
         return snapshot.position
 
     def series(self, query: SeriesQuery) -> pa.Table:
@@ -94,14 +105,43 @@ class HistoryTail:
         """
         check_query(query)
         wanted = Selection(_once(query.entities), tuple(query.attributes), query.start, query.end)
-        return self._ask(lambda state: state.snapshot.series(query, state.rows(wanted)))
+        return self._ask(
+            lambda state: state.snapshot.series(
+                query, state.rows(wanted), state.told.forgotten(state.snapshot.position)
+            )
+        )
 
     def latest(self, entities: Sequence[str], attributes: Sequence[str], at: int) -> pa.Table:
         """See `HistoryReader.latest`. Looks back day by day; of a series that never was there is no row."""
         check_names(entities, attributes)
         check_instant("at", at)
         wanted = Selection(_once(entities), tuple(attributes), None, at + 1)
-        return self._ask(lambda state: state.snapshot.latest(entities, attributes, at, state.rows(wanted)))
+        return self._ask(
+            lambda state: state.snapshot.latest(entities, attributes, at, state.rows(wanted), state.forgotten())
+        )
+
+    def evolution(self, query: EvolutionQuery) -> pa.Table:
+        """See `EvolutionReader.evolution`."""
+        wanted = _selected(query)
+        return self._ask(lambda state: state.snapshot.evolution(query, state.rows(wanted), state.said(query.entities)))
+
+    def sums(self, query: EvolutionQuery, periods: Periods) -> pa.Table:
+        """See `EvolutionReader.sums`."""
+        wanted = _selected(query)
+        return self._ask(
+            lambda state: state.snapshot.sums(query, periods, state.rows(wanted), state.said(query.entities))
+        )
+
+    def entities_with(self, query: EvolutionQuery) -> frozenset[str]:
+        """See `EvolutionReader.entities_with`."""
+        wanted = _selected(query)
+        return self._ask(
+            lambda state: state.snapshot.entities_with(query, state.rows(wanted), state.said(query.entities))
+        )
+
+    def said(self, entities: Sequence[str]) -> pa.Table:
+        """See `EvolutionReader.said`."""
+        return self._ask(lambda state: state.snapshot.said(entities, state.said(entities)))
 
     def counts(self) -> Mapping[str, int]:
         """Rows held per link, for the account."""
@@ -122,6 +162,13 @@ class HistoryTail:
             # Its files expired while no notice reached us (the bus promises none): the newest state has the same rows.
             self.refresh()
             return question(self._state)
+
+
+def _selected(query: EvolutionQuery) -> Selection:
+    """Observations that may matter to it."""
+    if query.by != "observed_at":
+        return Selection(query.entities, query.attributes)
+    return Selection(query.entities, query.attributes, query.start, query.end)
 
 
 def _once(names: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import structlog
 
 from haechi.core.times import DAY
 from haechi.ports import HistoryStore, Notice, Record
-from haechi.services.history import rows
+from haechi.services.history import rows, said
 from haechi.services.history.upkeep import Upkeep
 
 _DAYS_MAX = 100  # a commit writes a file a day: `flush_rows` over more days than this are worth waiting for more
@@ -42,6 +42,7 @@ class HistoryWriter:
         self._flush_s = flush_s
         self._flush_rows = flush_rows
         self._gathered: list[pa.RecordBatch] = []
+        self._said: list[pa.RecordBatch] = []
         self._count = 0
         self._next_look = flush_rows
         self._seen = store.position()
@@ -88,6 +89,8 @@ class HistoryWriter:
         if taken.unreadable:
             log.error("history.unreadable", seqs=taken.unreadable, hint="frames of another version: see haechi account")
         self._gathered += taken.batches
+        told = said.of_records([one for one in fresh if one.seq not in taken.unreadable])
+        self._said += [told] if told.num_rows else []
         self._count += taken.count
         self._seen = fresh[-1].seq
         self._since = self._since or now
@@ -110,8 +113,9 @@ class HistoryWriter:
 
     def _flush(self) -> Sequence[Notice]:
         self._next_look = self._count  # should this fail, the next call tries again
-        self._store.append(rows.to_table(self._gathered), self._seen)
+        self._store.append(rows.to_table(self._gathered), self._seen, said.to_table(self._said))
         self._gathered, self._count, self._since, self._next_look = [], 0, None, self._flush_rows
+        self._said = []
         return (self._notice(),)
 
     def _notice(self) -> Notice:

@@ -14,7 +14,7 @@ from pyiceberg.table import StaticTable, Table
 
 from haechi.core.errors import Conflict, InvalidSettings
 from haechi.plugins.stores.iceberg.files import SCHEME
-from haechi.plugins.stores.iceberg.layout import HOURLY, OBSERVATIONS, TableLayout
+from haechi.plugins.stores.iceberg.layout import HOURLY, INSTANCES, OBSERVATIONS, TableLayout
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
@@ -54,7 +54,7 @@ class WriterLock:
 
 
 def open_catalogue(folder: Path, *, synced: bool) -> "SqlCatalog":
-    """The catalogue, created with both tables when it is new."""
+    """The catalogue, created with all tables when it is new."""
     from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, 21 MB: the writer alone
 
     path = catalogue_path(folder)
@@ -68,7 +68,7 @@ def open_catalogue(folder: Path, *, synced: bool) -> "SqlCatalog":
     )
     with suppress(NamespaceAlreadyExistsError):
         catalogue.create_namespace(NAMESPACE)
-    for layout in (OBSERVATIONS, HOURLY):
+    for layout in (OBSERVATIONS, HOURLY, INSTANCES):
         load_or_create(catalogue, layout)
     return catalogue
 

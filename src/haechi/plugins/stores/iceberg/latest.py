@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import pyarrow as pa
@@ -17,20 +18,18 @@ from haechi.ports import SeriesQuery
 _WIDER = 8  # each look goes back so many times further: an hour, eight, three days, three weeks, half a year
 
 
-def latest(
-    engine: Engine, files: FileSet, tail: pa.Table, series: tuple[Sequence[str], Sequence[str]], at: int
-) -> pa.Table:
-    """One row per series that has one at or before `at`, in columns `rows.ANSWER`, by entity and attribute."""
-    pending = set(product(*series))
+def latest(engine: Engine, files: FileSet, tail: pa.Table, asked: SeriesQuery) -> pa.Table:
+    """One row per series that has one before `asked.end`, in columns `rows.ANSWER`, by entity and attribute."""
+    pending = set(product(asked.entities, asked.attributes))
     found: list[pa.Table] = []
-    end, span = at + 1, HOUR
+    end, span = asked.end, HOUR
     while pending:
         entities = sorted({entity for entity, _ in pending})
         newest = _newest(files, tail, entities, end)
         if newest is None:
             break
         start = newest - span + 1
-        rows = _last_rows(engine, files, tail, SeriesQuery(tuple(entities), tuple(series[1]), start, end))
+        rows = _last_rows(engine, files, tail, replace(asked, entities=tuple(entities), start=start, end=end))
         keys = list(zip(rows.column("entity").to_pylist(), rows.column("attribute").to_pylist(), strict=True))
         found.append(rows.filter(pa.array([key in pending for key in keys], pa.bool_())))
         pending.difference_update(keys)

@@ -1,7 +1,8 @@
-"""What the two Iceberg tables look like: columns, partitions, properties. Used by whatever in this folder writes or
+"""What the Iceberg tables look like: columns, partitions, properties. Used by whatever in this folder writes or
 reads them.
 
-`observations` holds every row; `hourly` holds partial sums per series and hour, which add up to the same answers.
+`observations` holds every row; `hourly` holds partial sums per series and hour, which add up to the same answers;
+`instances` holds what of the NGSI-LD API no observation can say, and what was taken back.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrd
 from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform, Transform
 from pyiceberg.types import DoubleType, IntegerType, LongType, NestedField, PrimitiveType, StringType, TimestamptzType
 
+from haechi.core.instances import INSTANCES as INSTANCE_COLUMNS
 from haechi.core.observation import INSTANT
 
 HOUR = 3_600_000_000
@@ -137,6 +139,17 @@ HOURLY = TableLayout(
     transform=MonthTransform(),
     folder="month",
     order=("entity", "attribute", "hour_at"),
+)
+
+
+INSTANCES = TableLayout(
+    name="instances",
+    columns=INSTANCE_COLUMNS,
+    time="observed_at",
+    flag="forgets",
+    transform=DayTransform(),
+    folder="day",
+    order=("entity", "attribute", "observed_at", "seq", "place"),
 )
 
 

@@ -11,7 +11,7 @@ from haechi.core.errors import Unavailable
 from haechi.plugins.stores.iceberg.answer import Answers
 from haechi.plugins.stores.iceberg.catalog import committed_locations, committed_table
 from haechi.plugins.stores.iceberg.engine import Engine, spill_folder
-from haechi.plugins.stores.iceberg.layout import HOURLY, OBSERVATIONS, POSITION, counters
+from haechi.plugins.stores.iceberg.layout import HOURLY, INSTANCES, OBSERVATIONS, POSITION, counters
 from haechi.plugins.stores.iceberg.plan import FileSet, Planner
 from haechi.plugins.stores.iceberg.settings import HistorySettings
 from haechi.plugins.stores.iceberg.windows import State
@@ -26,7 +26,7 @@ class IcebergFiles:
         settings = settings or HistorySettings()
         self._folder = folder.resolve()
         self._engine = Engine(spill_folder(self._folder), memory=settings.memory, threads=settings.threads)
-        self._planners = {layout.name: Planner(layout) for layout in (OBSERVATIONS, HOURLY)}
+        self._planners = {layout.name: Planner(layout) for layout in (OBSERVATIONS, HOURLY, INSTANCES)}
         self._lock = threading.Lock()
         self._locations: dict[str, str] = {}
         self._newest = Answers(State(0, FileSet(), FileSet(), 0), {}, self._engine)
@@ -63,6 +63,7 @@ class IcebergFiles:
             files=files.get(OBSERVATIONS.name, FileSet()),
             hourly=files.get(HOURLY.name, FileSet()),
             rolled=int(rolled),
+            instances=files.get(INSTANCES.name, FileSet()),
         )
         return Answers(state, counters(told), self._engine)
 

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from haechi.core.observation import STORED
 from haechi.plugins.stores.iceberg.engine import Sql, among, between, instant, join, prefixed, scan
+from haechi.plugins.stores.iceberg.forgotten import kept
 from haechi.plugins.stores.iceberg.plan import DataFile
 from haechi.ports import SeriesQuery
 
@@ -21,6 +22,8 @@ def asked(query: SeriesQuery) -> Sql:
     parts = [among("entity", query.entities), among("attribute", query.attributes)]
     if query.known_at is not None:
         parts.append(prefixed("stored_at <= ", instant(query.known_at)))
+    if query.without:
+        parts.append(kept(query.without, datasets=False))
     return join(" AND ", parts)
 
 

@@ -32,13 +32,19 @@ class Upkeep:
     """Decides what is due by the clock it is given and does one thing of it."""
 
     def __init__(
-        self, observations: WrittenTable, hourly: WrittenTable, engine: Engine, settings: HistorySettings
+        self,
+        observations: WrittenTable,
+        hourly: WrittenTable,
+        instances: WrittenTable,
+        engine: Engine,
+        settings: HistorySettings,
     ) -> None:
         self._observations = observations
         self._hourly = hourly
+        self._tables = (observations, hourly, instances)
         self._engine = engine
         self._settings = settings
-        self._sweepers = {table.layout.name: Sweeper(settings.files_kept_s) for table in (observations, hourly)}
+        self._sweepers = {table.layout.name: Sweeper(settings.files_kept_s) for table in self._tables}
         self._done_at: dict[str, datetime] = {}
         self._changed: dict[tuple[str, int], tuple[int, datetime]] = {}
         self._nothing_to_merge: dict[str, tuple[object, datetime]] = {}
@@ -46,8 +52,8 @@ class Upkeep:
     def step(self, now: datetime) -> bool:
         """One of: roll-up, retention, a merge, expiry. Whether there was anything to do."""
         steps: tuple[Callable[[datetime], bool], ...] = (self._roll_up, self._retain, self._expire, self._merge)
-        self._observations.make_certain()
-        self._hourly.make_certain()
+        for table in self._tables:
+            table.make_certain()
         return any(step(now) for step in steps)
 
     def _is_due(self, what: str, now: datetime, every_s: float) -> bool:
@@ -99,7 +105,14 @@ class Upkeep:
                 totals[one["link"]][2] += one["rows"]
             until = self._observations.time_range(min(one.first_at for one in old), cutoff)
             self._observations.remove(until, {LINKS: orjson.dumps(totals).decode()})
-        return self._retain_hourly(cutoff) or bool(old)
+        return any((self._retain_instances(cutoff), self._retain_hourly(cutoff), bool(old)))
+
+    def _retain_instances(self, cutoff: int) -> bool:
+        instances = self._tables[2]
+        old = [one.first_at for one in instances.files if one.first_at < cutoff]
+        if old:
+            instances.remove(instances.time_range(min(old), cutoff), {})
+        return bool(old)
 
     def _retain_hourly(self, cutoff: int) -> bool:
         old = {one.partition for one in self._hourly.files if one.first_at < cutoff}
@@ -116,7 +129,7 @@ class Upkeep:
     # --- merging
 
     def _merge(self, now: datetime) -> bool:
-        return self._merge_one(self._observations, now) or self._merge_one(self._hourly, now)
+        return any(self._merge_one(table, now) for table in self._tables)
 
     def _merge_one(self, table: WrittenTable, now: datetime) -> bool:
         name = table.layout.name
@@ -150,8 +163,7 @@ class Upkeep:
 
     def _expire(self, now: datetime) -> bool:
         """Forgets states beyond those kept, at once when they are many (each makes the next commit slower)."""
-        tables = (self._observations, self._hourly)
-        forgotten = [table.forget(self._settings.snapshots_kept) for table in tables if self._is_crowded(table)]
+        forgotten = [table.forget(self._settings.snapshots_kept) for table in self._tables if self._is_crowded(table)]
         return self._sweep(now) > 0 or bool(forgotten)
 
     def _is_crowded(self, table: WrittenTable) -> bool:
@@ -166,5 +178,4 @@ class Upkeep:
         """Removes files no kept state has named for `files_kept_s`: merged, expired, or cut short by a kill. How
         many.
         """
-        tables = (self._observations, self._hourly)
-        return sum(self._sweepers[table.layout.name].sweep(table.table, now) for table in tables)
+        return sum(self._sweepers[table.layout.name].sweep(table.table, now) for table in self._tables)

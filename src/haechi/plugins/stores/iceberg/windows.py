@@ -5,7 +5,7 @@ longer hold), rows newer than the last roll-up, and the broken hours at both end
 disjoint and merge.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,6 +29,7 @@ class State:
     files: FileSet
     hourly: FileSet
     rolled: int  # seq up to which `hourly` sums
+    instances: FileSet = field(default_factory=FileSet)
 
 
 def windows(state: State, query: SeriesQuery, tail: pa.Table, engine: Engine) -> pa.Table:
@@ -51,8 +52,8 @@ def windows(state: State, query: SeriesQuery, tail: pa.Table, engine: Engine) ->
 def _whole_hours(query: SeriesQuery) -> tuple[int, int] | None:
     """First and end of the whole hours of a question that hourly sums can answer exactly; None when they cannot."""
     assert query.window_us is not None
-    if query.window_us % HOUR or query.known_at is not None or "stddev" in query.aggregates:
-        return None
+    if query.window_us % HOUR or query.known_at is not None or "stddev" in query.aggregates or query.without:
+        return None  # sums hold what was taken back later, too
     start, end = -(-query.start // HOUR) * HOUR, query.end // HOUR * HOUR
     return (start, end) if end - start >= _LEAST else None
 

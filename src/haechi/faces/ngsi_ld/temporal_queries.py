@@ -1,0 +1,180 @@
+"""/temporal/entities and /temporal/entityOperations/query, what reads them (clauses 5.7.3, 5.7.4)."""
+
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from haechi.core.errors import InvalidData, NotFound
+from haechi.core.instances import TYPE
+from haechi.core.urn import type_of
+from haechi.faces.ngsi_ld import posted, queries
+from haechi.faces.ngsi_ld.face import Face
+from haechi.faces.ngsi_ld.requests import Parameters, parameters
+from haechi.faces.ngsi_ld.temporal import uri_of
+from haechi.faces.ngsi_ld.views import view_of
+from haechi.ports import EntityQuery, EvolutionQuery
+from haechi.services.ngsi_ld import q, temporal
+from haechi.services.ngsi_ld.names import Context
+from haechi.services.ngsi_ld.temporal_answers import Answer, Answers, Asked
+from haechi.services.ngsi_ld.temporal_search import Search, tests_of
+
+FORMS = frozenset({"temporalValues", "aggregatedValues"})
+_TIME = "timerel timeAt endTimeAt timeproperty lastN aggrMethods aggrPeriodDuration datasetId attrs pick omit lang"
+_FILTERS = "type id idPattern q csf scopeQ expandValues georel geometry coordinates geoproperty"
+_QUERY = f"{_TIME} {_FILTERS} orderBy limit offset count"
+_TEMPORAL = frozenset({"temporalQ", "aggrParams"})
+_SYSTEM = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "deletedAt"})
+
+
+async def retrieve(face: Face, request: Request, id: str) -> Response:
+    """GET /temporal/entities/{id} (5.7.3)."""
+    given, context = parameters(request, _TIME, FORMS), await face.context(request)
+    asked = asked_of(given, context)
+    uri_of(id)
+    entity = await face.entity(id)
+    there = await _gone(face, id) if entity is None else entity
+    answer = await face.ask(_answers(face).of, [there], asked)
+    if not answer.has_instances:
+        await _explain_nothing(face, id, asked, context)
+    return _shown(face, request, answer, context, single=True)
+
+
+async def _gone(face: Face, id: str) -> dict[str, Any]:
+    """What is known of an entity that is no more."""
+    said = await face.ask(face.history.said, [id])
+    types = [
+        text
+        for text, act in zip(*(said.column(name).to_pylist() for name in ("text", "act")), strict=True)
+        if act == TYPE
+    ]
+    return {"id": id, "type": orjson.loads(types[-1]) if types else [type_of(id) or "Thing"]}
+
+
+async def _explain_nothing(face: Face, id: str, asked: Asked, context: Context) -> None:
+    """Raises `NotFound` unless it is the time asked about that has nothing."""
+    any_of = EvolutionQuery((id,), asked.attributes, limit=1)
+    if (await face.ask(face.history.evolution, any_of)).num_rows:
+        return
+    if asked.time.by == "deleted_at" and (await face.ask(face.history.said, [id])).num_rows:
+        return
+    names = ", ".join(map(context.compact, asked.attributes))
+    what = f"of {names} of {id}; leave that choice out to see what it has" if names else f"of {id}"
+    raise NotFound(f"there is no temporal evolution {what}")
+
+
+async def query(face: Face, request: Request) -> Response:
+    """GET /temporal/entities (5.7.4)."""
+    given, context = parameters(request, _QUERY, FORMS), await face.context(request)
+    _check_width(given)
+    return await _query(face, request, given, context, [_question(queries.selector_of(given, context))])
+
+
+async def query_by_post(face: Face, request: Request) -> Response:
+    """POST /temporal/entityOperations/query (5.7.4, 6.24): the same with a Query (clause 5.2.23) as body."""
+    beside, (body, context) = parameters(request, "limit offset count", FORMS), await face.body(request)
+    members = body if isinstance(body, dict) else {}
+    rest = {name: one for name, one in members.items() if name not in _TEMPORAL} if members else body
+    asked, selectors = posted.read(rest, context)
+    given = Parameters({**asked, **temporal.flat(members), **beside.given}, beside.options)
+    _check_width(given)
+    return await _query(face, request, given, context, [_question(one) for one in selectors])
+
+
+def _question(one: queries.Selector) -> EntityQuery:
+    return EntityQuery(one.types, one.ids, one.pattern, matches=one.of_types)
+
+
+async def _query(
+    face: Face, request: Request, given: Parameters, context: Context, selectors: list[EntityQuery]
+) -> Response:
+    asked = asked_of(given, context)
+    if asked.time.timerel is None and not asked.time.named:
+        raise InvalidData("a temporal query needs timerel and timeAt (clause 5.7.4); add them", "bad_request")
+    expanded = frozenset(map(context.expand, given.names("expandValues")))
+    search = Search(face.services.store, face.history, asked, tests_of(given.get, context.expand, expanded))
+    page, count = queries.page_of(given), queries.counted(given)
+    entities, total = await face.ask(search.page, selectors, page, count, _by_id(given))
+    more = len(entities) > page[0]
+    answer = await face.ask(_answers(face).of, entities[: page[0]], asked)
+    headers = [("Link", one) for one in queries.page_links(request.url.path, given.given, page, more)]
+    if count:
+        headers.append(("NGSILD-Results-Count", str(total)))
+    return _shown(face, request, answer, context, headers=headers)
+
+
+def _answers(face: Face) -> Answers:
+    return Answers(face.history, face.services.instances_most)
+
+
+def _shown(
+    face: Face,
+    request: Request,
+    answer: Answer,
+    context: Context,
+    *,
+    single: bool = False,
+    headers: list[tuple[str, str]] | None = None,
+) -> Response:
+    headers = headers or []
+    if single and not answer.bodies[0]:
+        raise NotFound("nothing is left of what pick and omit choose; ask for other members")
+    if answer.content_range is not None:
+        headers.append(("Content-Range", answer.content_range))
+    response = face.answer(request, answer.bodies[0] if single else answer.bodies, context, headers)
+    if answer.content_range is not None:
+        response.status_code = 206
+    return response
+
+
+def asked_of(given: Parameters, context: Context) -> Asked:
+    """What a request wants to know and to see."""
+    for name in ("pick", "omit", "q", "attrs"):
+        if "{" in (given.get(name) or ""):
+            raise InvalidData(
+                f"{name} of linked entities is not for temporal queries; leave the braces out", "bad_request"
+            )
+    time = temporal.parse(given.get)
+    form = _form(given, time)
+    plain = Parameters(given.given, given.options - FORMS - {"simplified", "keyValues"})
+    view = view_of(plain, context)
+    datasets = tuple("" if one == "@none" else uri_of(one) for one in given.names("datasetId"))
+    if form == "aggregated" and not time.methods:
+        raise InvalidData(f"aggregatedValues needs aggrMethods: {', '.join(temporal.METHODS)}", "bad_request")
+    attributes = tuple(sorted(view.only - _CORE)) if view.only else ()
+    return Asked(time, view, form, datasets, attributes, bare=bool(view.only) and not attributes)
+
+
+_CORE = frozenset({"id", "type"})
+
+
+def _form(given: Parameters, time: temporal.TemporalQuery) -> str:
+    chosen = given.options & FORMS
+    if len(chosen) > 1:
+        raise InvalidData("temporalValues and aggregatedValues exclude each other; choose one", "bad_request")
+    if "aggregatedValues" in chosen or (time.methods and not chosen):
+        return "aggregated"
+    return "simplified" if chosen or given.options & {"simplified", "keyValues"} else "normalized"
+
+
+def _by_id(given: Parameters) -> str:
+    """ "", "asc" or "desc": the only member that orders evolutions is id (clause 5.7.4.4)."""
+    order = given.get("orderBy")
+    if order is None:
+        return ""
+    name, _, direction = order.partition(";")
+    if name != "id" or direction not in {"", "asc", "desc"}:
+        raise InvalidData(
+            f"orderBy={order[:40]!r}: temporal queries order by id, id;asc or id;desc only", "bad_request"
+        )
+    return direction or "asc"
+
+
+def _check_width(given: Parameters) -> None:
+    """Clause 5.7.4.4: a query names types, attributes, q or a place, or says that it stays here."""
+    attrs = [one for one in given.names("attrs") if one not in _SYSTEM]
+    if not (given.get("type") or attrs or given.get("q") or given.get("georel")) and not given.flag("local"):
+        raise InvalidData("this asks for everything: name type, attrs, q or georel, or say local=true", "bad_request")
+    if (csf := given.get("csf")) is not None:
+        q.parse(csf, lambda name: name)  # of context sources; refused here even where there is none

@@ -1,0 +1,168 @@
+"""Rows of `core.instances.INSTANCES` out of entity commands: what no observation can say. Used by writer and readers.
+
+Relationships, texts in languages, instances with a datasetId or attributes of their own, scopes, types, deletions. A
+plain value of a Property is an observation beside its command already and is not kept twice.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from haechi.core.entity import KINDS
+from haechi.core.frame import EntityCommand
+from haechi.core.instances import ANY, DELETE, FORGET, INSTANCES, PATCH, PUT, REPLACE, TYPE
+from haechi.core.urn import type_of
+from haechi.ports import Record
+
+RECORDS, FORGETS = "record", "forget"  # operations of the temporal API
+SCOPE = "scope"
+_PLAIN = frozenset({"type", "value", "observedAt", "unitCode"})
+_COLUMNS = frozenset({"type", "observedAt", "unitCode", "datasetId", "createdAt", "modifiedAt", "instanceId"})
+_ABSENT: Any = object()
+
+
+class _Row(NamedTuple):
+    """One row, in the order of INSTANCES up to `forgets`."""
+
+    entity: str
+    attribute: str
+    dataset: str
+    observed_at: int
+    stated: int
+    created_at: int
+    modified_at: int
+    kind: str | None = None
+    value: float | None = None
+    text: str | None = None
+    unit: str | None = None
+    more: str | None = None
+    instance: str | None = None
+    act: str = PUT
+    forgets: int = 0
+
+
+class _Spoken(NamedTuple):
+    """One command with what its rows share."""
+
+    command: EntityCommand
+    body: Mapping[str, Any]
+    at: int
+    observed: frozenset[tuple[str, str, int]]  # entity, attribute, observed_at of the observations beside it
+
+    def row(self, attribute: str, act: str, **more: Any) -> _Row:
+        """A row that is no instance."""
+        given = {"dataset": "", "observed_at": self.at, "stated": 0, **more}
+        return _Row(self.command.entity, attribute, created_at=self.at, modified_at=self.at, act=act, **given)
+
+
+def of_records(records: Sequence[Record]) -> pa.RecordBatch:
+    """What the commands of these records say, in order."""
+    rows: list[tuple[Any, ...]] = []
+    for record in records:
+        frame = record.frame() if record.subject == "entity" else None
+        if frame is None or not frame.commands:
+            continue
+        observed = _observed(frame.observations)
+        place = 0
+        for command in frame.commands:
+            for row in _rows(command, observed, record.stored_at):
+                rows.append((*row, record.stored_at, record.seq, place))
+                place += 1
+    columns = zip(*rows, strict=True) if rows else [()] * len(INSTANCES)
+    arrays = [pa.array(column, one.type) for column, one in zip(columns, INSTANCES, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=INSTANCES)
+
+
+def to_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """One table of these batches."""
+    return pa.Table.from_batches(batches, schema=INSTANCES)
+
+
+def _observed(batch: pa.RecordBatch) -> frozenset[tuple[str, str, int]]:
+    if not batch.num_rows:
+        return frozenset()
+    instants = batch.column("observed_at").cast(pa.int64()).to_pylist()
+    return frozenset(
+        zip(batch.column("entity").to_pylist(), batch.column("attribute").to_pylist(), instants, strict=True)
+    )
+
+
+def _rows(command: EntityCommand, observed: frozenset[tuple[str, str, int]], stored_at: int) -> Iterator[_Row]:
+    body = orjson.loads(command.body) if command.body else {}
+    spoken = _Spoken(command, body, command.at or stored_at, observed)
+    if command.op in {"delete", "delete_attribute"}:
+        yield spoken.row(command.attribute, DELETE, dataset=ANY if _all(spoken) else body.get("datasetId") or "")
+    elif command.op == FORGETS:
+        yield _forgetting(spoken)
+    else:
+        yield from _about_entity(spoken)
+        for name, instances in body.get("attrs", {}).items():
+            if instances is None:
+                yield spoken.row(name, DELETE, dataset=ANY)
+            for place, instance in enumerate(instances or ()):
+                row = _instance(spoken, name, instance, place)
+                if row is not None:
+                    yield row
+
+
+def _all(spoken: _Spoken) -> bool:
+    return spoken.command.op == "delete" or bool(spoken.body.get("all"))
+
+
+def _forgetting(spoken: _Spoken) -> _Row:
+    at = spoken.body.get("observedAt")
+    dataset = ANY if spoken.body.get("all") or not spoken.command.attribute else spoken.body.get("datasetId") or ""
+    stated = {} if at is None else {"observed_at": at, "stated": 1}
+    return spoken.row(spoken.command.attribute, FORGET, dataset=dataset, forgets=1, **stated)
+
+
+def _about_entity(spoken: _Spoken) -> Iterator[_Row]:
+    body, entity = spoken.body, spoken.command.entity
+    if spoken.command.op == "replace":
+        kept = [*body["attrs"], *([SCOPE] if body.get(SCOPE) else [])]
+        yield spoken.row("", REPLACE, text=orjson.dumps(kept).decode())
+    types = body.get("type")
+    if types and types != [type_of(entity)]:
+        yield spoken.row("", TYPE, text=orjson.dumps(types).decode())
+    if SCOPE not in body:
+        return
+    if body[SCOPE]:  # its observedAt is a copy of modifiedAt (clause 4.5.6)
+        text = orjson.dumps(body[SCOPE]).decode()
+        yield spoken.row(SCOPE, PUT, stated=1, kind="Property", text=text)
+    else:
+        yield spoken.row(SCOPE, DELETE, dataset=ANY)
+
+
+def _instance(spoken: _Spoken, name: str, given: Mapping[str, Any], place: int) -> _Row | None:
+    """The row of one instance; None where an observation says the same. The `place` keeps apart what has no instant."""
+    kind, dataset = given.get("type"), given.get("datasetId") or ""
+    content = given.get(KINDS[kind], _ABSENT) if kind else _ABSENT
+    if content is None:
+        return spoken.row(name, DELETE, dataset=dataset)
+    stated = "observedAt" in given and given["observedAt"] is not None
+    observed_at = given["observedAt"] if stated else spoken.at + place
+    plain = kind == "Property" and not isinstance(content, dict | list) and given.keys() <= _PLAIN
+    if plain and (spoken.command.entity, name, observed_at) in spoken.observed:
+        return None
+    row = spoken.row(
+        name, PUT, dataset=dataset, observed_at=observed_at, stated=int(stated), kind=kind, unit=given.get("unitCode")
+    )
+    if content is _ABSENT or _is_part(spoken, kind, content):
+        return row._replace(act=PATCH, kind=None, unit=None, more=orjson.dumps(given).decode())
+    rest = {key: one for key, one in given.items() if key not in _COLUMNS and key != KINDS[kind or ""]}
+    number = isinstance(content, int | float) and not isinstance(content, bool)
+    return row._replace(
+        value=float(content) if number else None,
+        text=None if number else orjson.dumps(content).decode(),
+        more=orjson.dumps(rest).decode() if rest else None,
+        instance=given.get("instanceId"),
+        created_at=given.get("createdAt", row.created_at),
+    )
+
+
+def _is_part(spoken: _Spoken, kind: str | None, content: object) -> bool:
+    """A merge into an object says only what changes in it; the rest is in the instance before."""
+    whole = spoken.body.get("shallow") or spoken.body.get("whole") or kind == "GeoProperty"
+    return spoken.command.op == "merge" and isinstance(content, dict) and not whole
