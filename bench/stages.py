@@ -173,7 +173,7 @@ async def append_and_read(watch: Watch, settings: RunSettings, frames: Sequence[
 def apply(watch: Watch, settings: RunSettings, city: City, frames: Sequence[bytes]) -> None:
     """Every projection, each with its own store, then what the api role does with each record."""
     entities = parts.entity_store(settings)
-    made = [Frame(commands=tuple(chunk)) for chunk in commands(city, entities, time.time_ns() // 1000)]
+    made = [Frame(commands=tuple(chunk)) for _, chunk in commands(city, entities, time.time_ns() // 1000)]
     known = [Record(seq, "entity", encode(one), 0) for seq, one in enumerate(made, 1)]
     at = time.time_ns() // 1000
     records = [Record(seq, "obs", one, at) for seq, one in enumerate(frames, len(known) + 1)]

@@ -4,7 +4,8 @@ Used by the roles and the supervisor. Nobody may append before the pipeline has 
 """
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 
 from haechi.app.settings import RunSettings
 
@@ -14,9 +15,21 @@ SUPERVISOR = "supervisor.pid"
 LOOK_S = 0.02
 
 
+def advance(settings: RunSettings, role: str, what: str) -> None:
+    """Says how far a role has come: while that changes the supervisor waits for it, however large the city is."""
+    with contextlib.suppress(OSError):  # a full disk: the role goes on and is waited for as long as for any
+        (settings.run_folder / f"{role}.progress").write_text(what, "utf-8")
+
+
+def advanced(settings: RunSettings, roles: Iterable[str]) -> Mapping[str, str]:
+    """What each role said last of how far it has come."""
+    files = {role: settings.run_folder / f"{role}.progress" for role in roles}
+    return {role: file.read_text("utf-8") for role, file in files.items() if file.exists()}
+
+
 def forget(settings: RunSettings, roles: Iterable[str]) -> None:
     """At a cold start, before any role: what a former run said counts no more."""
-    for name in (FLAG, LOG, *(f"{role}.ready" for role in roles)):
+    for name in (FLAG, LOG, *(f"{role}.{what}" for role in roles for what in ("ready", "progress"))):
         (settings.run_folder / name).unlink(missing_ok=True)
 
 

@@ -130,7 +130,11 @@ async def _keep_log(log: NatsLog, runner: Runner) -> None:
 async def _provision(city: City, settings: RunSettings, log: Log, clock: Clock) -> None:
     store = entity_store(settings, read_only=True)
     changed = 0
-    for chunk in commands(city, store, to_us(clock.now())):
+    for done, chunk in commands(city, store, to_us(clock.now())):
+        order.advance(settings, "pipeline", f"{done:,} of {len(city.facilities):,} facilities entered")
+        if not chunk:
+            await asyncio.sleep(0)
+            continue
         payload = encode(Frame(commands=tuple(chunk)))
         await _stored(log, payload)
         changed += len(chunk)

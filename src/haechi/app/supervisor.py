@@ -22,7 +22,8 @@ from haechi.plugins.stores.nats.made import sync_tree
 from haechi.plugins.stores.nats.server import NatsServer, ServerSettings, die_with_parent
 
 ROLES = ("pipeline", "api", "gateway")  # they start side by side (`order`) and stop the other way round
-START_S = 60.0
+START_S = 60.0  # without a role having come any further
+LOOK_S, TELL_S = 0.2, 10.0
 STOP_S = 20.0
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 SERVER_PORTS = 20_000, 32_768
@@ -125,13 +126,28 @@ class Supervisor:
             order.log_answers(self._settings)
             keepers.append(asyncio.create_task(self._keep_server()))
             keepers += [asyncio.create_task(role.keep()) for role in self._roles]
-            await self._first(_all_ready(self._roles), keepers, stop)
+            await self._first(self._all_ready(), keepers, stop)
             await asyncio.to_thread(sync_tree, self._settings.folder / "log")
             if not stop.is_set():
                 started()
             await self._first(stop.wait(), keepers, stop)
         finally:
             await self._stop(keepers)
+
+    async def _all_ready(self) -> None:
+        """Returns once every role serves; `TimeoutError` when none has come any further for `START_S`."""
+        now = asyncio.get_running_loop().time
+        came, came_at, told_at = None, now(), now()
+        while missing := [one.name for one in self._roles if not one.ready.is_set()]:
+            await asyncio.sleep(LOOK_S)
+            advanced = order.advanced(self._settings, missing)
+            if (missing, advanced) != came:
+                came, came_at = (missing, advanced), now()
+            elif now() - came_at > START_S:
+                raise TimeoutError
+            if now() - told_at > TELL_S:
+                told_at = now()
+                _events.info("still_starting", **{role: advanced.get(role, "loading") for role in missing})
 
     async def _first(self, awaited: Awaitable[object], keepers: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
         """Waits for `awaited`, a stop, or a keeper that gave up (whose error it raises)."""
@@ -143,7 +159,7 @@ class Supervisor:
             waiting.cancel()
         for task in done:
             if task is waiting and task.exception() is not None:
-                raise Unavailable(f"a role did not come up within {START_S:.0f} s; see the messages above")
+                raise Unavailable(f"no role came any further for {START_S:.0f} s; see the messages above")
             if task in keepers:
                 task.result()
 
@@ -188,12 +204,6 @@ class Supervisor:
                 f"process {other} already runs a city in {self._settings.data}; stop it or use another --data"
             )
         file.write_text(str(os.getpid()), "ascii")
-
-
-async def _all_ready(roles: Sequence[Role]) -> None:
-    async with asyncio.timeout(START_S):
-        for role in roles:
-            await role.ready.wait()
 
 
 def running_supervisor(data: Path) -> int | None:

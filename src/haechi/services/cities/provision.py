@@ -43,14 +43,14 @@ def _instance(value: Any) -> dict[str, Any]:
     return {"type": "Property", **value} if "value" in value else {"type": "Property", "value": value}
 
 
-def commands(city: City, store: EntityStore, at: int) -> Iterator[list[EntityCommand]]:
-    """Commands in chunks, for facilities that differ from the live model; none when all are as declared."""
+def commands(city: City, store: EntityStore, at: int) -> Iterator[tuple[int, list[EntityCommand]]]:
+    """For each chunk of facilities: how many have been looked at, and commands for those that differ from the live
+    model; none when all are as declared."""
     for start in range(0, len(city.facilities), CHUNK):
         bodies = [stored_form(one) for one in city.facilities[start : start + CHUNK]]
         known = store.load([one["id"] for one in bodies])
         changed = [one for one in bodies if not _holds(known.get(one["id"]), one)]
-        if changed:
-            yield [_command(one, at) for one in changed]
+        yield start + len(bodies), [_command(one, at) for one in changed]
 
 
 def _command(body: Mapping[str, Any], at: int) -> EntityCommand:
