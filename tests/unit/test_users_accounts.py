@@ -162,6 +162,20 @@ async def test_disabling_a_user_ends_the_sessions_at_once(accounts: Accounts) ->
     await accounts.login("kim", "correct horse", HOME)
 
 
+async def test_what_another_process_changes_holds_at_once_though_sessions_are_remembered(
+    accounts: Accounts, clock: Watch, tmp_path: Path
+) -> None:
+    await accounts.add("kim", "correct horse battery", "operator")
+    _, token = await accounts.login("kim", "correct horse battery", HOME)
+    assert await accounts.who(token) is await accounts.who(token)  # remembered
+    file = SqliteRecords(tmp_path / "users.db", COLLECTIONS)
+    other = Accounts(file, clock, lambda: "", Passwords(QUICK))
+    await other.set_enabled("kim", False)
+    file.close()
+    clock.instant += timedelta(milliseconds=5)
+    assert await accounts.who(token) is None
+
+
 async def test_changing_the_password_needs_the_old_one_and_ends_other_sessions(accounts: Accounts) -> None:
     await accounts.add("kim", "correct horse", "operator")
     _, token = await accounts.login("kim", "correct horse", HOME)
