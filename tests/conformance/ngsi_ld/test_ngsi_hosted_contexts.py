@@ -1,8 +1,10 @@
 """/jsonldContexts (clause 5.13; ETSI 050 to 053, 5132, 5134, 5135) and contexts that are downloaded."""
 
+from typing import Any
+
 import orjson
 import pytest
-from conftest_ngsi import Api, problem
+from conftest_ngsi import CITY, Api, problem
 
 SHOP = "http://shop.example/context.jsonld"
 MORE = "http://shop.example/more.jsonld"
@@ -29,12 +31,14 @@ async def test_050_01_a_hosted_context_is_served_as_it_was_given_and_names_mean_
     details = (await api.http.get(f"jsonldContexts/{id}", params={"details": "true"})).json()
     assert details["kind"] == "Hosted"
     assert details["localId"] == id
-    assert details["numberOfHits"] == 1
+    assert details["numberOfHits"] == 2  # served, then used
+    assert (await api.http.get(f"jsonldContexts/{id}", params={"details": "true"})).json()["numberOfHits"] == 3
 
 
 @pytest.mark.parametrize("body", [{}, [], {"@context": 7}, {"@context": {"a": 7}}, {"@context": {"a": {"@id": []}}}])
-async def test_050_02_what_is_no_context_is_not_hosted(api: Api, body: object) -> None:
-    problem(await api.http.post("jsonldContexts", json=body), 400, "BadRequestData")
+async def test_050_02_what_is_no_context_is_not_hosted(api: Api, body: Any) -> None:
+    wrong = "BadRequestData" if "@context" in body else "InvalidRequest"
+    problem(await api.http.post("jsonldContexts", json=body), 400, wrong)
     assert (await api.http.get("jsonldContexts")).json() == []
 
 
@@ -91,8 +95,50 @@ async def test_5135_a_copy_is_downloaded_anew_and_kept_when_that_fails(api: Api)
 async def test_what_is_served_but_is_no_context_is_never_kept(api: Api, content: bytes) -> None:
     api.served[SHOP] = content
     answer = await api.http.get("entities", params={"type": "Shop"}, headers={"Link": LINK})
-    assert SHOP in problem(answer, 504, "LdContextNotAvailable")
+    assert SHOP in problem(answer, 400, "BadRequestData")
     assert (await api.http.get("jsonldContexts")).json() == []
+
+
+async def test_051_08_09_the_core_context_is_known_and_stays(api: Api) -> None:
+    core = "jsonldContexts/https:%2F%2Furi.etsi.org%2Fngsi-ld%2Fv1%2Fngsi-ld-core-context-v1.9.jsonld"
+    assert (await api.http.get(core, params={"details": "true"})).json()["kind"] == "Cached"
+    problem(await api.http.delete(core), 400, "BadRequestData")
+    assert (await api.http.delete(core, params={"reload": "true"})).status_code == 204
+
+
+async def test_051_04_reload_of_what_is_not_there_is_a_bad_request(api: Api) -> None:
+    for reload, status, name in (
+        ("true", 400, "BadRequestData"),
+        ("maybe", 400, "BadRequestData"),
+        ("false", 404, "ResourceNotFound"),
+    ):
+        problem(await api.http.delete("jsonldContexts/other", params={"reload": reload}), status, name)
+
+
+async def test_052_07_a_context_the_city_brings_along_is_listed_once_it_is_used(api: Api) -> None:
+    assert (await api.http.get("jsonldContexts")).json() == []
+    link = {"Link": f'<{CITY}>; rel="http://www.w3.org/ns/json-ld#context"'}
+    await api.http.get("entities?type=Bus", headers=link)
+    assert (await api.http.get("jsonldContexts?kind=Cached")).json() == [CITY]
+    path = f"jsonldContexts/{CITY.replace('/', '%2F')}"
+    assert (await api.http.delete(path, params={"reload": "true"})).status_code == 204
+    assert (await api.http.delete(path)).status_code == 204
+    assert (await api.http.get("entities?type=Bus", headers=link)).status_code == 200
+
+
+async def test_050_03_a_context_without_a_url_of_its_own_is_stored_for_a_subscription(api: Api) -> None:
+    body = {
+        "type": "Subscription",
+        "entities": [{"type": "Shop"}],
+        "notification": {"endpoint": {"uri": "http://a.b.c/"}},
+        "@context": [SHOP_TERMS["@context"], CITY],
+    }
+    made = await api.http.post("subscriptions", json=body, headers={"Content-Type": "application/ld+json"})
+    assert made.status_code == 201, made.text
+    kept = (await api.http.get(made.headers["location"].removeprefix("/ngsi-ld/v1/"))).json()
+    assert (await api.http.get("jsonldContexts?kind=ImplicitlyCreated")).json() == [kept["jsonldContext"]]
+    served = (await api.http.get(kept["jsonldContext"])).json()
+    assert served == {"@context": body["@context"]}
 
 
 async def test_a_context_that_includes_itself_is_refused(api: Api) -> None:

@@ -11,7 +11,7 @@ from haechi.core import attribute as attributes
 from haechi.core.entity import Entity
 from haechi.core.errors import InvalidData, NotFound
 from haechi.core.urn import is_uri
-from haechi.faces.ngsi_ld import answers, provision, queries
+from haechi.faces.ngsi_ld import answers, entity_maps, provision, queries
 from haechi.faces.ngsi_ld.face import Face, no_content, update_result
 from haechi.faces.ngsi_ld.provision import Outcome, existing
 from haechi.faces.ngsi_ld.requests import Parameters, parameters
@@ -68,7 +68,7 @@ def of_type(given: Parameters, context: Context, entity: Entity) -> Entity:
 
 async def query(face: Face, request: Request) -> Response:
     """GET /entities (5.7.2): pages in order of creation or of orderBy, with links to the next and previous one."""
-    given = parameters(request, queries.PARAMETERS)
+    given = parameters(request, f"{queries.PARAMETERS} {entity_maps.PARAMETERS}")
     context = await face.context(request)
     return await answered(face, request, given, (context, [queries.selector_of(given, context)]))
 
@@ -84,12 +84,15 @@ async def answered(
     more = limit + 1 if limit else 0  # one more than the client's: whether another page follows
     question = dataclasses.replace(question, limit=more, offset=offset, count=queries.counted(given))
     orders = ordering.parse(given.get, context.expand)
-    found = await face.ask(queries.found, face.services.store, question, orders)
-    links = queries.page_links(request.url.path, request.query_params, page, len(found.entities) > limit)
+    mapped = await entity_maps.followed(face, request, given, question, orders)
+    found = mapped.page if mapped else await face.ask(queries.found, face.services.store, question, orders)
+    again = {name: value for name, value in request.query_params.items() if name != "entityMap"}
+    links = queries.page_links(request.url.path, again, page, len(found.entities) > limit)
     headers = [("Link", link) for link in links]
     if found.total is not None:
         headers.append(("NGSILD-Results-Count", str(found.total)))
-    return await answers.queried(face, wanted, found.entities[:limit], headers)
+    response = await answers.queried(face, wanted, found.entities[:limit], headers)
+    return mapped.named(response) if mapped else response
 
 
 async def merge(face: Face, request: Request, id: str) -> Response:

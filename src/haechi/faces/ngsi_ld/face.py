@@ -17,6 +17,7 @@ from haechi.faces.ngsi_ld.requests import GEO, LD, answer_type, read
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.writes import Writes
 from haechi.ports import EvolutionReader
+from haechi.services.ngsi_ld.entity_maps import EntityMaps
 from haechi.services.ngsi_ld.names import Context, iri_of
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class Face:
     def __init__(self, services: NgsiServices) -> None:
         self.services = services
         self.writes = Writes(services.write, services.clock)
+        self.maps = EntityMaps()
 
     @property
     def history(self) -> EvolutionReader:

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,8 +13,10 @@ from haechi.core.errors import Conflict, InvalidData
 from haechi.core.times import format_iso, to_us
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld.face import Face, json_answer, no_content
+from haechi.faces.ngsi_ld.hosted import url_of
 from haechi.faces.ngsi_ld.queries import page_links, page_of
 from haechi.faces.ngsi_ld.requests import parameters, read_named
+from haechi.services.ngsi_ld.contexts import PATH as CONTEXTS
 from haechi.services.ngsi_ld.names import CORE_URL, Context
 from haechi.services.ngsi_ld.typeq import renamed
 from haechi.services.subscriptions.book import Kept
@@ -36,6 +39,7 @@ async def create(face: Face, request: Request) -> Response:
         raise Conflict(f"there is a subscription {id} already; PATCH it, or choose another id")
     now = to_us(face.services.clock.now())
     _check(body, now)
+    _name_context(face, request, body, given)
     await notifier.put(Kept(id, body, given, None, now, now))
     await face.services.watched_anew()
     return Response(status_code=201, headers={"Location": f"{PATH}/{id}"})
@@ -75,8 +79,11 @@ async def update(face: Face, request: Request, id: str) -> Response:
             raise InvalidData(f"{name} is needed; it cannot be removed", "bad_request")
     now = to_us(face.services.clock.now())
     mixed = old.body if given == old.context else await _translated(face, old, given)
+    if given != old.context and _is_here(mixed.get("jsonldContext")):
+        mixed = {name: value for name, value in mixed.items() if name != "jsonldContext"}
     body = _merged(mixed, fragment)
     _check(body, now)
+    _name_context(face, request, body, given)
     kept = Kept(id, body, given, None, old.created_at, now, old.state)
     await face.services.notifier.put(kept)
     await face.services.watched_anew()
@@ -112,6 +119,16 @@ async def _read(face: Face, request: Request) -> tuple[dict[str, Any], Any]:
         raise InvalidData("the subscription is empty; say what to watch and whom to tell", "bad_request")
     # What is told only (status, counters) and what is no member is passed over (table 5.2.12-2).
     return {name: value for name, value in raw.items() if name in MEMBERS}, CORE_URL if given is None else given
+
+
+def _name_context(face: Face, request: Request, body: dict[str, Any], given: Any) -> None:
+    """An @context that has no URL of its own is stored, so that notifications can name it (clause 5.8.1.4)."""
+    if not isinstance(given, str) and "jsonldContext" not in body:
+        body["jsonldContext"] = url_of(request, face.services.contexts.implicit(given))
+
+
+def _is_here(url: Any) -> bool:
+    return isinstance(url, str) and urlsplit(url).path.startswith(CONTEXTS)
 
 
 def _check(body: Mapping[str, Any], now: int) -> None:

@@ -38,6 +38,10 @@ class Entry:
     used_at: int | None = None
     hits: int = 0
 
+    def used(self, now: int) -> None:
+        """Counts a hit."""
+        self.used_at, self.hits = now, self.hits + 1
+
     @property
     def location(self) -> str:
         """Where it is found: its own URL, or the path below this broker."""
@@ -80,7 +84,7 @@ class Contexts:
             self._resolved.move_to_end(key)
         now = to_us(self._clock.now())
         for entry in found[1]:
-            entry.used_at, entry.hits = now, entry.hits + 1
+            entry.used(now)
         return found[0]
 
     async def _resolve(self, given: object) -> tuple[Context, tuple[Entry, ...]]:
@@ -93,25 +97,24 @@ class Contexts:
                 continue
             if len(documents) >= INCLUDED:
                 raise InvalidData(f"the @context includes more than {INCLUDED} others; send its terms", "bad_request")
-            document, entry = await self._document(url)
-            documents[url] = document
-            used += [entry] if entry else []
-            asked += urls_in(document)
+            entry = await self._document(url)
+            documents[url] = entry.body
+            used.append(entry)
+            asked += urls_in(entry.body)
         return resolve(given, documents), tuple(used)
 
-    async def _document(self, url: str) -> tuple[Any, Entry | None]:
-        if url in self._preloaded:
-            return self._preloaded[url], None
+    async def _document(self, url: str) -> Entry:
         entry = self._find(url)
-        if entry is None:
-            entry = await self._fetched(url)
-        return entry.body, entry
+        if entry is None and url in self._preloaded:  # a copy that nobody has to download; it is not stored again
+            entry = Entry(self._new_id(), "Cached", url, self._preloaded[url], to_us(self._clock.now()))
+            self._keep(entry)
+        return entry if entry is not None else await self._fetched(url)
 
     # --- clause 5.13 ---
 
     def add(self, body: object) -> Entry:
         """5.13.2: hosted from here on; `InvalidData` when it is no context."""
-        document = checked(body, "the body")
+        document = checked(body, "the body", "invalid_request")
         return self._create("Hosted", "", {"@context": document["@context"]})
 
     def implicit(self, given: object) -> Entry:
@@ -128,6 +131,8 @@ class Contexts:
 
     def get(self, name: str) -> Entry:
         """5.13.4: by its local id or its URL; `NotFound`."""
+        if is_core(name):
+            return Entry("core", "Cached", name, None, 0)
         entry = self._find(name) or self._entries.get(name)
         if entry is None:
             raise NotFound(f"no @context {name} is stored here; GET /ngsi-ld/v1/jsonldContexts lists those that are")
@@ -135,6 +140,8 @@ class Contexts:
 
     def delete(self, entry: Entry) -> None:
         """5.13.5."""
+        if is_core(entry.url):
+            raise InvalidData("the core @context is part of this broker and stays", "bad_request")
         self._store.commit([Change("contexts", entry.id, None)])
         del self._entries[entry.id]
         self._by_url.pop(entry.url, None)
@@ -146,8 +153,11 @@ class Contexts:
             raise InvalidData(
                 f"{entry.location} is no copy: nothing to reload; delete it without reload", "bad_request"
             )
-        entry.body = await self._downloaded(entry.url)
-        self._commit(entry)
+        if is_core(entry.url):
+            return  # it is built in: there is nothing newer
+        if entry.url not in self._preloaded:
+            entry.body = await self._downloaded(entry.url)
+            self._commit(entry)
         self._resolved.clear()
 
     # --- inside ---
@@ -201,17 +211,20 @@ class Contexts:
             raise InvalidData(f"the @context {url[:200]!r} is no http(s) URL; name one that can be had", "bad_request")
         try:
             content = await self._download(url)
-            return checked(orjson.loads(content), url)
-        except (HaechiError, orjson.JSONDecodeError) as error:
+        except HaechiError as error:
             raise InvalidData(
                 f"the @context {url} cannot be had: {error}; preload it, or write its terms into the request",
                 "ld_context",
             ) from error
+        try:
+            return checked(orjson.loads(content), url)
+        except (HaechiError, orjson.JSONDecodeError) as error:
+            raise InvalidData(f"the @context {url} is none: {error}; mend it there", "bad_request") from error
 
 
-def checked(body: object, what: str) -> Mapping[str, Any]:
+def checked(body: object, what: str, reason: str = "bad_request") -> Mapping[str, Any]:
     """A document with an `@context` whose own terms can be read (what it includes is looked at in use)."""
     if not isinstance(body, Mapping) or "@context" not in body:
-        raise InvalidData(f"{what} is no JSON object with an @context; see JSON-LD 1.1, 3.1", "bad_request")
+        raise InvalidData(f"{what} is no JSON object with an @context; see JSON-LD 1.1, 3.1", reason)
     resolve(body["@context"], {url: {"@context": {}} for url in urls_in(body)})
     return body
