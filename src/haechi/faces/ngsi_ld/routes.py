@@ -85,6 +85,7 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
         "PATCH": temporal.modify_instance,
         "DELETE": temporal.delete_instance,
     },
+    ("temporal", "entityMaps"): {"GET": temporal_queries.create_map},
     ("temporal", "entityOperations", "query"): {"POST": temporal_queries.query_by_post},
     ("entityOperations", "query"): {"POST": posted.query},
     ("entityOperations", "create"): {"POST": batch.create},

@@ -106,6 +106,8 @@ async def delete_instance(face: Face, request: Request, id: str, term: str, inst
 async def modify_instance(face: Face, request: Request, id: str, term: str, instance: str) -> Response:
     """PATCH /temporal/entities/{id}/attrs/{attribute}/{instanceId} (5.6.14): members given replace those there are."""
     parameters(request, "")
+    if not term or not instance:
+        raise InvalidData("PATCH is for one instance: …/attrs/{attribute}/{instanceId}", "method")
     uri_of(id), uri_of(instance)
     name_from = attributes.name_from(term)
     body, context = await face.body(request, merge=True)

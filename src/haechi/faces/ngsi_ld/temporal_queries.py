@@ -1,6 +1,9 @@
 """/temporal/entities and /temporal/entityOperations/query, what reads them (clauses 5.7.3, 5.7.4)."""
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from starlette.requests import Request
@@ -8,14 +11,16 @@ from starlette.responses import Response
 
 from haechi.core.errors import InvalidData, NotFound
 from haechi.core.instances import TYPE
+from haechi.core.times import to_us
 from haechi.core.urn import type_of
-from haechi.faces.ngsi_ld import posted, queries
+from haechi.faces.ngsi_ld import entity_maps, posted, queries
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.requests import Parameters, parameters
 from haechi.faces.ngsi_ld.temporal import uri_of
 from haechi.faces.ngsi_ld.views import view_of
 from haechi.ports import EntityQuery, EvolutionQuery
 from haechi.services.ngsi_ld import q, temporal
+from haechi.services.ngsi_ld.entity_maps import LARGEST, EntityMap, lifetime_s
 from haechi.services.ngsi_ld.names import Context
 from haechi.services.ngsi_ld.temporal_answers import Answer, Answers, Asked
 from haechi.services.ngsi_ld.temporal_search import Search, tests_of
@@ -30,7 +35,7 @@ _SYSTEM = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "deletedA
 
 async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /temporal/entities/{id} (5.7.3)."""
-    given, context = parameters(request, _TIME, FORMS), await face.context(request)
+    given, context = parameters(request, f"{_TIME} {entity_maps.PARAMETERS}", FORMS), await face.context(request)
     asked = asked_of(given, context)
     uri_of(id)
     entity = await face.entity(id)
@@ -38,7 +43,8 @@ async def retrieve(face: Face, request: Request, id: str) -> Response:
     answer = await face.ask(_answers(face).of, [there], asked)
     if not answer.has_instances:
         await _explain_nothing(face, id, asked, context)
-    return _shown(face, request, answer, context, single=True)
+    headers = [(entity_maps.HEADER, _address(_map_of(face, [id], given)))] if given.flag("entityMap") else []
+    return _shown(face, request, answer, context, single=True, headers=headers)
 
 
 async def _gone(face: Face, id: str) -> dict[str, Any]:
@@ -66,14 +72,24 @@ async def _explain_nothing(face: Face, id: str, asked: Asked, context: Context) 
 
 async def query(face: Face, request: Request) -> Response:
     """GET /temporal/entities (5.7.4)."""
-    given, context = parameters(request, _QUERY, FORMS), await face.context(request)
+    given, context = parameters(request, f"{_QUERY} {entity_maps.PARAMETERS}", FORMS), await face.context(request)
     _check_width(given)
     return await _query(face, request, given, context, [_question(queries.selector_of(given, context))])
 
 
+async def create_map(face: Face, request: Request) -> Response:
+    """GET /temporal/entityMaps (5.14.5): 201 with the map of a temporal query."""
+    given, context = parameters(request, f"{_QUERY} {entity_maps.PARAMETERS}", FORMS), await face.context(request)
+    _check_width(given)
+    selectors = [_question(queries.selector_of(given, context))]
+    search, _ = _search(face, given, context)
+    return entity_maps.answer_with(face, request, await _made(face, given, search, selectors))
+
+
 async def query_by_post(face: Face, request: Request) -> Response:
     """POST /temporal/entityOperations/query (5.7.4, 6.24): the same with a Query (clause 5.2.23) as body."""
-    beside, (body, context) = parameters(request, "limit offset count", FORMS), await face.body(request)
+    beside = parameters(request, f"limit offset count {entity_maps.PARAMETERS}", FORMS)
+    body, context = await face.body(request)
     members = body if isinstance(body, dict) else {}
     rest = {name: one for name, one in members.items() if name not in _TEMPORAL} if members else body
     asked, selectors = posted.read(rest, context)
@@ -89,19 +105,66 @@ def _question(one: queries.Selector) -> EntityQuery:
 async def _query(
     face: Face, request: Request, given: Parameters, context: Context, selectors: list[EntityQuery]
 ) -> Response:
+    search, asked = _search(face, given, context)
+    mapped, status = await _followed(face, request, given, search, selectors)
+    if mapped is not None:
+        selectors = [narrowed for one in selectors if (narrowed := _among(one, mapped)) is not None]
+    page, count = queries.page_of(given), queries.counted(given)
+    entities, total = await face.ask(search.page, selectors, page, count, _by_id(given))
+    more = len(entities) > page[0]
+    shown = replace(
+        asked, scoped={one["id"]: search.scoped[one["id"]] for one in entities if one["id"] in search.scoped}
+    )
+    answer = await face.ask(_answers(face).of, entities[: page[0]], shown)
+    headers = [("Link", one) for one in queries.page_links(request.url.path, given.given, page, more)]
+    if count:
+        headers.append(("NGSILD-Results-Count", str(total)))
+    if mapped is not None:
+        headers.append((entity_maps.HEADER, _address(mapped)))
+    response = _shown(face, request, answer, context, headers=headers)
+    response.status_code = status or response.status_code
+    return response
+
+
+def _search(face: Face, given: Parameters, context: Context) -> tuple[Search, Asked]:
     asked = asked_of(given, context)
     if asked.time.timerel is None and not asked.time.named:
         raise InvalidData("a temporal query needs timerel and timeAt (clause 5.7.4); add them", "bad_request")
     expanded = frozenset(map(context.expand, given.names("expandValues")))
-    search = Search(face.services.store, face.history, asked, tests_of(given.get, context.expand, expanded))
-    page, count = queries.page_of(given), queries.counted(given)
-    entities, total = await face.ask(search.page, selectors, page, count, _by_id(given))
-    more = len(entities) > page[0]
-    answer = await face.ask(_answers(face).of, entities[: page[0]], asked)
-    headers = [("Link", one) for one in queries.page_links(request.url.path, given.given, page, more)]
-    if count:
-        headers.append(("NGSILD-Results-Count", str(total)))
-    return _shown(face, request, answer, context, headers=headers)
+    tests = tests_of(given.get, context.expand, expanded)
+    return Search(face.services.store, face.history, asked, tests), asked
+
+
+async def _followed(
+    face: Face, request: Request, given: Parameters, search: Search, selectors: list[EntityQuery]
+) -> tuple[EntityMap | None, int]:
+    """The map that a query follows, or makes (201): also where the one it names is no more (clause 5.7.4.4)."""
+    named = request.headers.get(entity_maps.HEADER)
+    if named is not None:
+        with suppress(NotFound):
+            return face.maps.get(unquote(named.rpartition("/")[2]), to_us(face.services.clock.now())), 0
+    if named is None and not given.flag("entityMap"):
+        return None, 0
+    return await _made(face, given, search, selectors), 201
+
+
+async def _made(face: Face, given: Parameters, search: Search, selectors: list[EntityQuery]) -> EntityMap:
+    found, _ = await face.ask(search.page, selectors, (LARGEST, 0), False, _by_id(given))
+    return _map_of(face, [one["id"] for one in found], given)
+
+
+def _map_of(face: Face, ids: list[str], given: Parameters) -> EntityMap:
+    return entity_maps.kept(face, ids, lifetime_s(given.get("entityMapLifetime")))
+
+
+def _address(made: EntityMap) -> str:
+    return entity_maps.PATH + made.id
+
+
+def _among(one: EntityQuery, made: EntityMap) -> EntityQuery | None:
+    """The same of entities of the map alone; None when that is none."""
+    ids = tuple(id for id in made.entities if not one.ids or id in one.ids)
+    return replace(one, ids=ids) if ids else None
 
 
 def _answers(face: Face) -> Answers:

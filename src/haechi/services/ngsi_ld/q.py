@@ -1,7 +1,7 @@
 """The NGSI-LD query language (clause 4.9): `q` to a tree, the tree to a test on stored entities. Used by queries.
 
 Grammar, `;` (and) binding tighter than `|` (or):
-    query := term (("|" | ";") term)*     term := "(" query ")" | path [operator value]
+    query := term (("|" | ";") term)*     term := "(" query ")" | "!" path | path [operator value]
     path := name ("." name)* ["[" part ("." part)* "]" | "{" [types ":"] path "}"]
     operator := == != >= <= > < ~= !~=
     value := scalar | scalar ".." scalar | scalar ("," scalar)*
@@ -52,9 +52,10 @@ class Some:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The path leads somewhere."""
+    """The path leads somewhere; `absent`: nowhere."""
 
     path: Path
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ class _Parser:
         return inner
 
     def _comparison(self) -> Node:
+        if self._next("!"):
+            return Exists(self._path(), absent=True)
         path = self._path()
         operator = next((one for one in _OPERATORS if self._next(one)), None)
         if operator is None:
@@ -263,8 +266,8 @@ def compile_node(node: Node, expand: Callable[[Path], Expand], load: Load = no_e
         combine = all if isinstance(node, All) else any
         return lambda entity: combine(test(entity) for test in tests)
     if isinstance(node, Exists):
-        path = node.path
-        return lambda entity: any(True for _ in targets(entity, path, load))
+        path, absent = node.path, node.absent
+        return lambda entity: any(True for _ in targets(entity, path, load)) != absent
     return _comparing(node, expand(node.path), load)
 
 

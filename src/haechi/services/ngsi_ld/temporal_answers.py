@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from haechi.ports import EvolutionQuery, EvolutionReader, Periods
 from haechi.services.ngsi_ld import evolution, temporal
 from haechi.services.ngsi_ld.evolution import SCOPE, Row
 from haechi.services.ngsi_ld.representation import View
+from haechi.services.ngsi_ld.scoped import Scoped
 from haechi.services.ngsi_ld.temporal import TemporalQuery
 
 _ALL = 10_000_000
@@ -30,6 +31,7 @@ class Asked:
     datasets: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     bare: bool = False
+    scoped: Mapping[str, Scoped] = field(default_factory=dict)  # entity -> when its scope fitted; absent: always
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Answers:
     ) -> Answer:
         shows, view = asked.view.shows, asked.view
         of: dict[str, list[Row]] = {}
-        for row in rows:
+        for row in self._of_scopes(rows, asked):
             if not asked.bare and shows(row.attribute):
                 of.setdefault(row.entity, []).append(row)
         render = evolution.simplified if asked.form == "simplified" else evolution.normalized
@@ -112,6 +114,14 @@ class Answers:
             listed = [name for name in names.get(one["id"], ()) if not asked.bare and shows(name)]
             bodies.append(_head(one, view) | render(of.get(one["id"], ()), listed, view))
         return Answer(bodies, None, bool(rows))
+
+    @staticmethod
+    def _of_scopes(rows: Sequence[Row], asked: Asked) -> Sequence[Row]:
+        """What was while the scope fitted, and the scopes that did (annex C.5.16)."""
+        if not asked.scoped:
+            return rows
+        kept = [row for row in rows if row.entity not in asked.scoped or asked.scoped[row.entity].holds(row)]
+        return [*(row for one in asked.scoped.values() for row in one.rows), *kept]
 
     def _aggregated(self, entities: Sequence[Entity], ids: tuple[str, ...], asked: Asked) -> Answer:
         query = replace(_query(ids, asked), last=None, limit=_ALL)

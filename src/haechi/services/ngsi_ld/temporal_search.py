@@ -5,16 +5,18 @@ outside it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from haechi.core.entity import Entity
 from haechi.core.errors import InvalidData
+from haechi.core.instances import DELETE
 from haechi.ports import EntityQuery, EntityStore, EvolutionQuery, EvolutionReader
 from haechi.services.ngsi_ld import geoq, q, scopeq
-from haechi.services.ngsi_ld.evolution import SCOPE, rows_of
+from haechi.services.ngsi_ld.evolution import SCOPE, Row, rows_of
+from haechi.services.ngsi_ld.scoped import Scoped, valid
 from haechi.services.ngsi_ld.temporal_answers import Asked
 
 AT_ONCE = 200  # candidates looked at together
@@ -31,6 +33,7 @@ class Tests:
 
     tests: tuple[Test, ...]
     attributes: tuple[str, ...]
+    scope: Test | None = None
 
 
 def tests_of(get: Get, expand: Expand, expanded: frozenset[str]) -> Tests:
@@ -40,13 +43,11 @@ def tests_of(get: Get, expand: Expand, expanded: frozenset[str]) -> Tests:
     if (text := get("q")) is not None:
         tests.append(q.compile_q(text, expand, expanded))
         names |= {path.names[0] for path in q.paths_of(q.parse(text, expand))}
-    if (scopes := get("scopeQ")) is not None:
-        tests.append(scopeq.parse(scopes))
-        names.add(SCOPE)
     if (geographical := geoq.parse(get, expand)) is not None:
         tests.append(geographical[1])
         names.add(expand(get("geoproperty") or "location"))
-    return Tests(tuple(tests), tuple(sorted(names)))
+    scopes = get("scopeQ")
+    return Tests(tuple(tests), tuple(sorted(names)), None if scopes is None else scopeq.parse(scopes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Search:
     history: EvolutionReader
     asked: Asked
     tests: Tests
+    scoped: dict[str, Scoped] = field(default_factory=dict)  # of what was found: when its scope fitted
 
     def page(
         self, selectors: Sequence[EntityQuery], page: tuple[int, int], count: bool, by_id: str
@@ -98,10 +100,30 @@ class Search:
     def _matching(self, candidates: Sequence[Entity]) -> list[Entity]:
         present = self._present([one["id"] for one in candidates])
         left = [one for one in candidates if one["id"] in present]
+        if left and self.tests.scope is not None:
+            left = self._in_scope(left, self.tests.scope)
         if not left or not self.tests.tests:
             return left
         evolved = self._evolved(left)
         return [one for one in left if all(test(evolved[one["id"]]) for test in self.tests.tests)]
+
+    def _in_scope(self, entities: Sequence[Entity], test: Test) -> list[Entity]:
+        """Those whose scope fitted at some instant of the time asked about (clauses 4.18, 4.19)."""
+        time = self.asked.time
+        ids = tuple(str(one["id"]) for one in entities)
+        by = "modified_at" if time.by == "deleted_at" else time.by
+        rows = self.history.evolution(EvolutionQuery(ids, (SCOPE,), by=by, end=time.end, limit=ROWS_MOST))
+        ends = _scope_ends(self.history.said(ids))
+        known: dict[str, list[Row]] = {}
+        for row in rows_of(rows, by):
+            known.setdefault(row.entity, []).append(row)
+        found = []
+        for one in entities:
+            scoped = valid(known.get(one["id"], ()), ends.get(one["id"], ()), one, test).within(time.start, time.end)
+            if scoped.spans:
+                self.scoped[one["id"]] = scoped
+                found.append(one)
+        return found
 
     def _present(self, ids: Sequence[str]) -> frozenset[str]:
         time, asked = self.asked.time, self.asked
@@ -132,6 +154,17 @@ class Search:
                 continue
             found[row.entity]["attrs"].setdefault(row.attribute, []).append(row.instance)
         return found
+
+
+def _scope_ends(said: pa.Table) -> dict[str, list[int]]:
+    """When the scope of each entity was taken away."""
+    instants = said.column("modified_at").cast(pa.int64()).to_pylist()
+    columns = [said.column(name).to_pylist() for name in ("entity", "attribute", "act")]
+    found: dict[str, list[int]] = {}
+    for entity, attribute, act, at in zip(*columns, instants, strict=True):
+        if act == DELETE and attribute in ("", SCOPE):
+            found.setdefault(entity, []).append(at)
+    return found
 
 
 def _deleted(said: pa.Table, start: int | None, end: int | None) -> Iterator[str]:
