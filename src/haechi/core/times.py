@@ -4,6 +4,7 @@ Columns carry microseconds because Arrow and Iceberg do (`timestamp('us', UTC)`)
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000
@@ -29,6 +30,7 @@ def parse_iso(text: str) -> int:
     return to_us(instant)
 
 
+@lru_cache(maxsize=4096)  # the same instants are shown over and over
 def format_iso(instant_us: int) -> str:
     """RFC 3339 in UTC with `Z`; fractions only where there are any (`2026-11-22T09:00:00.250Z`)."""
     instant = from_us(instant_us)

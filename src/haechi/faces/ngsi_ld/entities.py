@@ -85,7 +85,7 @@ async def answered(
     question = dataclasses.replace(question, limit=more, offset=offset, count=queries.counted(given))
     orders = ordering.parse(given.get, context.expand)
     mapped = await entity_maps.followed(face, request, given, question, orders)
-    found = mapped.page if mapped else await face.ask(queries.found, face.services.store, question, orders)
+    found = mapped.page if mapped else await queries.page_found(face, question, orders)
     again = {name: value for name, value in request.query_params.items() if name != "entityMap"}
     links = queries.page_links(request.url.path, again, page, len(found.entities) > limit)
     headers = [("Link", link) for link in links]

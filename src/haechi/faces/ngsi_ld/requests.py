@@ -128,7 +128,7 @@ def _weight(parameters: str) -> float:
             try:
                 return min(max(float(value), 0.0), 1.0)
             except ValueError:
-                return 0.0
+                return 1.0  # no weight that RFC 9110 knows: as if there were none
     return 1.0
 
 

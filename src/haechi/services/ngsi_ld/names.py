@@ -32,6 +32,7 @@ _CORE_TERMS = frozenset(
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
 _MOST_TERMS = 5000
+_REMEMBERED = 20_000  # names a context keeps the short form of
 _DEEPEST = 10
 _NO_TERMS = frozenset({"@version", "@protected", "@vocab", "@base", "@language", "@direction", "@propagate"})
 _GEN_DELIMS = frozenset(":/?#[]@")
@@ -60,7 +61,7 @@ class Context:
     urls: tuple[str, ...] = ()
     terms: Mapping[str, str] = field(default_factory=dict)
     vocab: str = ""
-    _compact: Mapping[str, str] = field(default_factory=dict, init=False, repr=False)
+    _compact: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         reverse = {internal(iri): term for term, iri in reversed(list(self.terms.items()))}
@@ -81,9 +82,13 @@ class Context:
 
     def compact(self, name: str) -> str:
         """The shortest name this client understands as that internal name."""
-        if name in self._compact:
-            return self._compact[name]
-        return name if ":" not in name and self.expand(name) == name else self._shortened(iri_of(name))
+        found = self._compact.get(name)
+        if found is None:
+            plain = ":" not in name and self.expand(name) == name
+            found = name if plain else self._shortened(iri_of(name))
+            if len(self._compact) < _REMEMBERED:
+                self._compact[name] = found
+        return found
 
     def _shortened(self, iri: str) -> str:
         """A compact IRI by the shortest way a prefix allows (JSON-LD 1.1, 4.1.5), else the IRI."""

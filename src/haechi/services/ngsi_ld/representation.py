@@ -11,7 +11,9 @@ from haechi.core.times import format_iso
 from haechi.services.ngsi_ld import languages, versions
 from haechi.services.ngsi_ld.names import Context
 
-_WORDS = ("lang", "unitCode", "datasetId", "valueType", "entityIdSealed")
+_WORDS = frozenset({"lang", "unitCode", "datasetId", "valueType", "entityIdSealed"})
+_TYPES = frozenset({"objectType", "entityTypeSealed"})
+_TRANSLATED = frozenset({"VocabProperty", "ListRelationship"})  # whose content is not shown as it is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,13 @@ def shown(entity: Mapping[str, Any], view: View) -> dict[str, Any]:
         found["scope"] = scope[0] if len(scope) == 1 else scope
     if view.sys_attrs:
         found |= {name: format_iso(entity[name]) for name in ("createdAt", "modifiedAt") if name in entity}
+    chosen = bool(view.only or view.without)
     for name, instances in entity["attrs"].items():
-        if view.shows(name) and (wanted := view.of_datasets(instances)):
-            found[compact(name)] = attribute(wanted, view if view.linked is None else _towards(name, view))
+        if chosen and not view.shows(name):
+            continue
+        if view.datasets and not (instances := view.of_datasets(instances)):
+            continue
+        found[compact(name)] = attribute(instances, view if view.linked is None else _towards(name, view))
     return found
 
 
@@ -99,6 +105,8 @@ def attribute(instances: Sequence[Mapping[str, Any]], view: View) -> Any:
             return _simplified(instances[0], view)
         return {"dataset": {one.get("datasetId", "@none"): _simplified(one, view) for one in instances}}
     if view.form == "normalized":
+        if len(instances) == 1:
+            return _normalized(instances[0], view)
         found = [_normalized(one, view) for one in instances]
     else:  # among several instances a bare value would read as a member of a list value
         found = [_concise(one, view, bare=len(instances) == 1) for one in instances]
@@ -154,18 +162,22 @@ def _content(instance: Mapping[str, Any], view: View) -> Any:
 
 def _normalized(instance: Mapping[str, Any], view: View) -> dict[str, Any]:
     kind = instance["type"]
-    found = {"type": kind, KINDS[kind]: _content(instance, view), **_metadata(instance, view)}
+    member = KINDS[kind]
+    content = _content(instance, view) if kind in _TRANSLATED else instance.get(member)
+    found = {"type": kind, member: content, **_metadata(instance, view)}
     return found if view.linked is None else {**found, **_entities(instance, view)}
 
 
 def _metadata(instance: Mapping[str, Any], view: View) -> dict[str, Any]:
-    found: dict[str, Any] = {name: instance[name] for name in _WORDS if name in instance}
-    if "observedAt" in instance:
-        found["observedAt"] = format_iso(instance["observedAt"])
-    for member in ("objectType", "entityTypeSealed"):
-        if types := instance.get(member):
-            names = [view.context.compact(one) for one in types]
-            found[member] = names[0] if len(names) == 1 else names
+    found: dict[str, Any] = {}
+    for name, value in instance.items():
+        if name in _WORDS:
+            found[name] = value
+        elif name == "observedAt":
+            found[name] = format_iso(value)
+        elif name in _TYPES and value:
+            names = [view.context.compact(one) for one in value]
+            found[name] = names[0] if len(names) == 1 else names
     if view.sys_attrs:
         found |= {name: format_iso(instance[name]) for name in ("createdAt", "modifiedAt") if name in instance}
     if attributes := instance.get("attrs"):
