@@ -247,3 +247,84 @@ async def test_5811_what_is_wrong_is_named_and_nothing_is_stored(live: Api, more
     problem(await live.http.post("subscriptions", json={**body, **more}), 400, "BadRequestData")
     assert (await live.http.get("subscriptions")).json() == []
     assert live.book.all() == []
+
+
+async def test_046_23_to_30_linked_entities_are_inside_or_after_what_changed(live: Api) -> None:
+    city = await live.make("Paris", "City", name="Paris", country={"type": "Relationship", "object": "urn:x:France"})
+    for form in ("inline", "flat"):
+        body = _subscription(f"http://{form}/", format="simplified", join=form, joinLevel=1)
+        assert (await live.http.post("subscriptions", json=body)).status_code == 201
+    await live.make("Eiffel", "Building", at={"type": "Relationship", "object": city}, height=300)
+    await _sent(live, 2)
+    told = {uri: body["data"] for uri, _, body in live.sent}
+    paris = {"id": city, "type": "City", "name": "Paris", "country": "urn:x:France"}
+    building = {"id": "urn:ngsi-ld:Building:Eiffel", "type": "Building", "height": 300}
+    assert told["http://inline/"] == [{**building, "at": paris}]
+    assert told["http://flat/"] == [{**building, "at": city}, paris]
+
+
+async def test_49_01_q_of_a_subscription_follows_relationships(live: Api) -> None:
+    low, full = await live.make("low", "Device", level=0.3), await live.make("full", "Device", level=0.9)
+    body = {**_subscription("http://q/"), "q": "power{level}<0.5"}
+    assert (await live.http.post("subscriptions", json=body)).status_code == 201
+    for name, device in (("full", full), ("low", low)):
+        await live.make(name, "Building", power={"type": "Relationship", "object": device})
+    await _sent(live, 1)
+    assert [one["id"] for _, _, body in live.sent for one in body["data"]] == ["urn:ngsi-ld:Building:low"]
+
+
+@pytest.mark.parametrize(
+    ("form", "gone", "left"),
+    [
+        ("keyValues", "urn:d:fr", {"dataset": {"@none": "a", "urn:d:de": "b", "urn:d:fr": "urn:ngsi-ld:null"}}),
+        ("keyValues", None, "urn:ngsi-ld:null"),
+        ("normalized", None, {"type": "Property", "value": "urn:ngsi-ld:null"}),
+    ],
+)
+async def test_046_22_07_08_deleted_instances_are_told_by_their_dataset_and_all_of_them_as_one(
+    live: Api, form: str, gone: str | None, left: object
+) -> None:
+    names = [{"type": "Property", "value": "a"}]
+    names += [
+        {"type": "Property", "value": one, "datasetId": f"urn:d:{tag}"} for one, tag in (("b", "de"), ("c", "fr"))
+    ]
+    building = await live.make("1", "Building", name=names)
+    body = {**_subscription("http://d/", format=form), "notificationTrigger": ["attributeDeleted"]}
+    assert (await live.http.post("subscriptions", json=body)).status_code == 201
+    which = {"datasetId": gone} if gone else {"deleteAll": "true"}
+    assert (await live.http.delete(f"entities/{building}/attrs/name", params=which)).status_code == 204
+    await _sent(live, 1)
+    assert live.sent[0][2]["data"][0]["name"] == left
+
+
+async def test_436_09_a_subscription_is_the_same_in_every_edition(api: Api) -> None:
+    made = await api.http.post("subscriptions", json=_subscription("http://p/"))
+    path = made.headers["location"].removeprefix("/ngsi-ld/v1/")
+    for prefer in ("ngsi-ld=1.0", "NGSI-LD=1.0", 'respond-async, ngsi-ld="1.0";q=0.1'):
+        shown = await api.http.get(path, headers={"Prefer": prefer})
+        assert shown.headers["preference-applied"] == "ngsi-ld=1.0"
+        assert shown.json() == (await api.http.get(path)).json()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"csf": "(("}, {"csf": 7}, {"lang": 7}, {"notification": {"join": "deep"}}, {"notification": {"joinLevel": 0}}],
+)
+async def test_5811_02_what_cannot_be_read_is_refused_when_it_is_made(api: Api, wrong: dict[str, Any]) -> None:
+    body = _subscription("http://w/")
+    body = {**body, **wrong, "notification": {**body["notification"], **wrong.get("notification", {})}}
+    problem(await api.http.post("subscriptions", json=body), 400, "BadRequestData")
+
+
+def _subscription(uri: str, **notification: Any) -> dict[str, Any]:
+    return {
+        "type": "Subscription",
+        "entities": [{"type": "Building"}],
+        "notification": {"endpoint": {"uri": uri}, **notification},
+    }
+
+
+async def _sent(api: Api, count: int) -> None:
+    async with asyncio.timeout(30):
+        while len(api.sent) < count:  # noqa: ASYNC110 - the face under test has no event for it
+            await asyncio.sleep(0.01)

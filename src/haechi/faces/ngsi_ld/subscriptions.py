@@ -16,6 +16,7 @@ from haechi.faces.ngsi_ld.face import Face, json_answer, no_content
 from haechi.faces.ngsi_ld.hosted import url_of
 from haechi.faces.ngsi_ld.queries import page_links, page_of
 from haechi.faces.ngsi_ld.requests import parameters, read_named
+from haechi.services.ngsi_ld import versions
 from haechi.services.ngsi_ld.contexts import PATH as CONTEXTS
 from haechi.services.ngsi_ld.names import CORE_URL, Context
 from haechi.services.ngsi_ld.typeq import renamed
@@ -52,7 +53,7 @@ async def query(face: Face, request: Request) -> Response:
     found = face.services.notifier.all()
     page = found[offset : offset + limit]
     shown = [await _shown(face, one, context, sys_attrs="sysAttrs" in given.options) for one in page]
-    headers: list[tuple[str, str]] = []
+    headers = _edition(request)
     for link in page_links(PATH, given.given, (limit, offset), more=offset + limit < len(found)):
         headers.append(("Link", link))
     if given.flag("count") or "count" in given.options:
@@ -64,7 +65,15 @@ async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /{id} (5.8.3)."""
     given, context = parameters(request, ""), await face.context(request)
     kept = face.services.notifier.get(_checked_id(id))
-    return face.answer(request, await _shown(face, kept, context, "sysAttrs" in given.options), context)
+    return face.answer(
+        request, await _shown(face, kept, context, "sysAttrs" in given.options), context, _edition(request)
+    )
+
+
+def _edition(request: Request) -> list[tuple[str, str]]:
+    """That the client's edition was heard: a subscription is the same in all of them (clause 4.3.6.8)."""
+    version = versions.preferred(request.headers.get("prefer"))
+    return [] if version is None else [("Preference-Applied", "ngsi-ld={}.{}".format(*version))]
 
 
 async def update(face: Face, request: Request, id: str) -> Response:

@@ -9,7 +9,7 @@ from haechi.core.entity import KINDS
 
 Version = tuple[int, int]
 CURRENT: Version = (1, 9)
-_PREFERENCE = re.compile(r"ngsi-ld\s*=\s*\"?(\d+)\.(\d+)\"?")
+_PREFERENCE = re.compile(r"ngsi-ld\s*=\s*\"?(\d+)\.(\d+)\"?", re.IGNORECASE)
 _SINCE: Mapping[str, Version] = {
     "LanguageProperty": (1, 4),
     "VocabProperty": (1, 8),

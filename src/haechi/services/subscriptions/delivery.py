@@ -14,8 +14,9 @@ import structlog
 from haechi.core.errors import HaechiError
 from haechi.core.times import SECOND, format_iso, to_us
 from haechi.ports import Clock
+from haechi.services.ngsi_ld.linked import Load
 from haechi.services.subscriptions.book import Kept
-from haechi.services.subscriptions.content import told
+from haechi.services.subscriptions.content import documents
 from haechi.services.subscriptions.matching import Changed, changed
 from haechi.services.subscriptions.model import Endpoint, Subscription
 from haechi.services.tenants.names import split
@@ -43,6 +44,7 @@ class Tools:
 
     send: Send
     clock: Clock
+    load: Load  # entities of the tenant, for linked ones
     give_up: Callable[[str, int, Sequence[str], str], None]
     moved: Callable[[Kept], None]  # something to store has changed
 
@@ -112,8 +114,9 @@ class Delivery:
                 self._note_all(batch, "not sent: the subscription is paused or expired")
                 return
             try:
-                documents = [told(self.subscription, one.change, now) for one in batch]
-                await self._post(documents, now, "-".join(str(one.last) for one in batch))
+                changes = [one.change for one in batch]
+                shown = await documents(self.subscription, changes, now, self._tools.load)
+                await self._post(shown, now, "-".join(str(one.last) for one in batch))
             except HaechiError as error:
                 self._failed(now, error)
                 if now - began > GIVE_UP_S * SECOND:

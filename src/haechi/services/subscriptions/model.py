@@ -1,18 +1,20 @@
 """A subscription as its client wrote it, checked and compiled. Used by the face and by the notifier."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from haechi.core.errors import InvalidData, NotSupported
+from haechi.core.errors import InvalidData
 from haechi.core.pattern import compile_pattern
 from haechi.core.times import parse_iso
 from haechi.core.urn import is_uri
-from haechi.services.ngsi_ld import geoq, q, scopeq, typeq
+from haechi.services.ngsi_ld import geoq, languages, q, scopeq, typeq
+from haechi.services.ngsi_ld.linked import DEEPEST, Join
 from haechi.services.ngsi_ld.names import Context
+from haechi.services.ngsi_ld.paths import Load, no_entity
 from haechi.services.ngsi_ld.representation import View
 
 TRIGGERS = (
@@ -79,6 +81,7 @@ class Subscription:
     triggers: frozenset[str]
     test: Test | None  # q, geoQ and scopeQ together
     view: View
+    join: Join
     endpoint: Endpoint
     show_changes: bool
     datasets: frozenset[str]  # empty: all instances; "@none" is the default one
@@ -96,14 +99,13 @@ class Subscription:
         return self.active and (self.expires_at is None or self.expires_at > now)
 
 
-def compile_subscription(body: Document, context: Context, told: Context) -> Subscription:
-    """`context` gives names their meaning, `told` is what receivers understand (jsonldContext, or the same).
+def compile_subscription(body: Document, context: Context, told: Context, load: Load = no_entity) -> Subscription:
+    """`context` gives names their meaning, `told` is what receivers understand (jsonldContext, or the same); `load`
+    finds entities that q reaches by relationships.
 
     `InvalidData` names the member that is wrong (clause 5.8.1.4).
     """
     notification = _object(body, "notification", required=True)
-    if notification.get("join") not in (None, "@none"):
-        raise NotSupported("notification.join: linked entities in notifications are not supported yet; leave it out")
     interval, throttling = _span(body, "timeInterval"), _span(body, "throttling")
     if interval is not None and throttling is not None:
         raise wrong("throttling", "and timeInterval exclude each other; keep one")
@@ -118,8 +120,9 @@ def compile_subscription(body: Document, context: Context, told: Context) -> Sub
         selectors=tuple(_selector(one, context) for one in _objects(body, "entities")),
         watched=watched,
         triggers=triggers,
-        test=_test(body, context),
-        view=_view(notification, told, context),
+        test=_test(body, context, load),
+        view=replace(_view(notification, told, context), languages=languages.parse(_text(body, "lang"))),
+        join=_join(notification),
         endpoint=_endpoint(_object(notification, "endpoint", required=True)),
         show_changes=_flag(notification, "showChanges"),
         datasets=frozenset(_words(body, "datasetId")),
@@ -159,14 +162,16 @@ def _selector(given: Document, context: Context) -> Selector:
     return Selector(types, of_types, id, None if pattern is None or id is not None else compile_pattern(pattern))
 
 
-def _test(body: Document, context: Context) -> Test | None:
+def _test(body: Document, context: Context, load: Load) -> Test | None:
     tests: list[Test] = []
     if (text := body.get("q")) is not None:
         if not isinstance(text, str):
             raise wrong("q", "must be a text")
-        tests.append(q.compile_q(text, context.expand, frozenset()))
+        tests.append(q.compile_q(unquote(text), context.expand, frozenset(), load))
     if (sources := body.get("csf")) is not None:
-        q.parse(str(sources), context.expand)  # it chooses among context sources, of which there are none yet
+        if not isinstance(sources, str):
+            raise wrong("csf", "must be a text")
+        q.parse(unquote(sources), context.expand)  # it chooses among context sources; what is here is told
     if (scopes := body.get("scopeQ")) is not None:
         if not isinstance(scopes, str):
             raise wrong("scopeQ", "must be a text")
@@ -210,6 +215,23 @@ def _names(notification: Document, member: str, context: Context) -> frozenset[s
     if not words:
         raise wrong(f"notification.{member}", "is empty; name something or leave it out")
     return frozenset(one if one in ("id", "type", "scope") else context.expand(one) for one in words)
+
+
+def _join(notification: Document) -> Join:
+    """Linked entities in notifications (clause 4.5.23)."""
+    form, level = notification.get("join", "@none"), notification.get("joinLevel", 1)
+    if form not in {"inline", "flat", "@none"}:
+        raise wrong("notification.join", f"is {form!r}; there are inline, flat and @none")
+    if isinstance(level, bool) or not isinstance(level, int) or not 1 <= level <= DEEPEST:
+        raise wrong("notification.joinLevel", f"is {level!r}; write a whole number from 1 to {DEEPEST}")
+    return Join("" if form == "@none" else form, level)
+
+
+def _text(given: Document, member: str) -> str | None:
+    value = given.get(member)
+    if value is not None and not isinstance(value, str):
+        raise wrong(member, "must be a text")
+    return value
 
 
 def _endpoint(given: Document) -> Endpoint:

@@ -7,17 +7,19 @@ fraction of a second is told again, with the same notification ids, and nothing 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 import structlog
 
+from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, NotFound, Unavailable
 from haechi.core.times import to_us
 from haechi.ports import Clock, EntityChanges, EntityQuery, EntityStore
 from haechi.services.ngsi_ld.contexts import Contexts
-from haechi.services.ngsi_ld.representation import shown
 from haechi.services.subscriptions.book import Book, Kept
+from haechi.services.subscriptions.content import joined
 from haechi.services.subscriptions.delivery import Delivery, Send, Tools
 from haechi.services.subscriptions.matching import changed, fired, why_not
 from haechi.services.subscriptions.model import Subscription, compile_subscription
@@ -126,13 +128,14 @@ class Notifier:
         context = await contexts.resolve(kept.context)
         own = kept.body.get("jsonldContext")
         told = context if own is None else await contexts.resolve(own)
-        return compile_subscription(kept.body, context, told)
+        return compile_subscription(kept.body, context, told, self._lookup(split(kept.id)[0]))
 
     async def _take(self, kept: Kept, start: int) -> None:
         self._begin(kept, await self._compiled(kept), start)
 
     def _begin(self, kept: Kept, subscription: Subscription, start: int) -> None:
-        tools = Tools(self._sources.send, self._sources.clock, self._sources.book.give_up, self._note_moved)
+        load = partial(self._entities, split(kept.id)[0])
+        tools = Tools(self._sources.send, self._sources.clock, load, self._sources.book.give_up, self._note_moved)
         delivery = Delivery(kept, subscription, tools)
         self._deliveries[kept.id], self._starts[kept.id] = delivery, start
         tasks = [asyncio.create_task(delivery.run(), name=kept.id)]
@@ -148,6 +151,20 @@ class Notifier:
         self._deliveries.pop(id, None)
         self._starts.pop(id, None)
         self._moved.pop(id, None)
+
+    async def _entities(self, tenant: str, ids: Sequence[str]) -> dict[str, Entity]:
+        found = await asyncio.to_thread(store_of(self._sources.store, tenant).load, ids)
+        return {id: orjson.loads(body) for id, body in found.items()}
+
+    def _lookup(self, tenant: str) -> Callable[[str], Entity | None]:
+        """Entities that q reaches by relationships, as they are now: a look-up by key, on the spot."""
+        store = store_of(self._sources.store, tenant)
+
+        def load(id: str) -> Entity | None:
+            body = store.load([id]).get(id)
+            return None if body is None else orjson.loads(body)
+
+        return load
 
     def _note_moved(self, kept: Kept) -> None:
         self._moved[kept.id] = kept
@@ -167,13 +184,13 @@ class Notifier:
         while True:
             try:
                 rows = await asyncio.to_thread(self._sources.changes.changes, self._read, READ)
+                for number, body in rows:
+                    self._look(number, orjson.loads(body))
+                    self._read = number
             except Unavailable as error:
                 _events.warning("changes_not_read", error=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
-            for number, body in rows:
-                self._look(number, orjson.loads(body))
-                self._read = number
             if not rows:
                 self._work.clear()
                 try:
@@ -206,14 +223,15 @@ class Notifier:
             await self._sources.clock.sleep(interval_s)
             if delivery.subscription.lives(to_us(self._sources.clock.now())):
                 try:
-                    documents = await asyncio.to_thread(self._matching, delivery)
+                    entities = await asyncio.to_thread(self._matching, delivery)
+                    documents = await joined(delivery.subscription, entities, partial(self._entities, delivery.tenant))
                 except HaechiError as error:
                     _events.warning("periodic_not_told", subscription=delivery.kept.id, error=str(error))
                     continue
                 if documents:
                     await delivery.tell(documents)
 
-    def _matching(self, delivery: Delivery) -> Sequence[dict[str, Any]]:
+    def _matching(self, delivery: Delivery) -> Sequence[Entity]:
         subscription, store = delivery.subscription, store_of(self._sources.store, delivery.tenant)
         types = {name for one in subscription.selectors for name in one.types} - {"*"}
 
@@ -222,7 +240,7 @@ class Notifier:
             return fits and (subscription.test is None or subscription.test(entity))
 
         query = EntityQuery(types=tuple(sorted(types)), matches=matches, limit=PERIODIC_MOST)
-        return [shown(one, subscription.view) for one in store.query(query).entities]
+        return store.query(query).entities
 
     async def _flush_for_ever(self) -> None:
         while True:
