@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from haechi.core.frame import Frame, decode
 from haechi.core.instances import NOTHING_SAID, Forgotten
 from haechi.core.message import Message, Sample
+from haechi.core.values import Values
 
 
 class Clock(Protocol):
@@ -257,32 +258,6 @@ class EntityPage:
     total: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Observations as columns, each series once: the newest of each, for the default instance of its attribute.
-
-    `entity` and `attribute` index the names. `content` holds a number, None, or JSON as text. Instants in microseconds.
-    """
-
-    entities: Sequence[str]
-    attributes: Sequence[str]
-    entity: NDArray[np.int64]
-    attribute: NDArray[np.int64]
-    observed_at: NDArray[np.int64]
-    content: NDArray[np.object_]
-    unit: NDArray[np.object_]
-    quality: NDArray[np.int64]
-    at: int  # when they became part of the live model
-
-    def __len__(self) -> int:
-        return len(self.entity)
-
-    def where(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Values":
-        """Only these rows."""
-        columns = (self.entity, self.attribute, self.observed_at, self.content, self.unit, self.quality)
-        return Values(self.entities, self.attributes, *(one[rows] for one in columns), at=self.at)  # type: ignore[arg-type]
-
-
 class EntityStore(Protocol):
     """The live model: entities as stored documents (docs/reference/log.md). One writer, many readers."""
 
@@ -296,9 +271,9 @@ class EntityStore(Protocol):
         changes: Sequence[bytes] = (),
         values: Sequence[Values] = (),
     ) -> None:
-        """Stores these documents by id (None deletes), the position, what somebody wants told of them (`EntityChanges`),
-        and values of Properties that the documents have (`LiveValues`) in one durable transaction. A value older than
-        the last one given since its document was put changes nothing."""
+        """Stores these documents by id (None deletes), the position, what is to be told of them (`EntityChanges`), and
+        values of Properties that the documents have (`LiveValues`) in one durable transaction. A value older than the
+        last one given since its document was put changes nothing."""
 
     def load(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The stored documents, as JSON, of those ids that exist."""

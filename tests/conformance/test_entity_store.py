@@ -1,23 +1,26 @@
-"""What every `EntityStore` (and `EntityCensus`) keeps; a new backend joins `STORES` and passes the same suite."""
+"""What every `EntityStore` (`EntityCensus`, `LiveValues`) keeps; a new backend joins `STORES` and passes the suite."""
 
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from haechi.core.errors import InvalidData, Unavailable
+from haechi.core.values import Values
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.ports import Box, EntityQuery
 
@@ -275,6 +278,81 @@ def test_readers_in_threads_see_whole_batches_while_the_writer_goes_on(case: Sql
     assert torn == []
 
 
+def values(observed_at: int, numbers: Sequence[int], content: Any, attribute: str = "x") -> Values:
+    """That content of that attribute of `Sensor` entities."""
+    ids = [f"urn:ngsi-ld:Sensor:{number}" for number in numbers]
+    count = len(ids)
+    instants, none = np.full(count, observed_at), np.zeros(count, dtype=np.int64)
+    contents, units = np.full(count, content, dtype=object), np.full(count, "CEL", dtype=object)
+    return Values(ids, [attribute], np.arange(count), none, instants, contents, units, none, at=observed_at)
+
+
+def value_of(store: SqliteEntities, number: int, attribute: str = "x") -> Any:
+    id = f"urn:ngsi-ld:Sensor:{number}"
+    return orjson.loads(store.load([id])[id])["attrs"][attribute][0]["value"]
+
+
+def test_a_value_is_part_of_the_entity_until_an_equal_or_later_one_or_a_document_replaces_it(
+    case: SqliteCase, store: SqliteEntities
+) -> None:
+    reader = case.reader()
+    put(store, entity(1, x=0, y=0), entity(2, x=0))
+    assert store.held(values(5, [1, 2, 3], 1.5)).tolist() == [False, False, False]
+    store.apply({}, 2, values=[values(5, [1, 2], 1.5)])
+    assert store.held(values(5, [1, 2, 3], 1.5)).tolist() == [True, True, False]
+    assert store.held(values(5, [1], 1.5, "y")).tolist() == [False]
+    for content, observed_at in (("2.5", 4), ('"open"', 5), ("[1]", 6), (None, 6)):
+        store.apply({}, 3, values=[values(observed_at, [1], content)])
+        now = 1.5 if observed_at == 4 else content and orjson.loads(content)
+        assert [value_of(one, 1) for one in (store, reader)] == [now, now]
+    (whole,) = reader.query(EntityQuery(ids=("urn:ngsi-ld:Sensor:1",))).entities
+    said = {"value": None, "observedAt": 6, "unitCode": "CEL", "quality": 0, "modifiedAt": 6}
+    assert whole["attrs"]["x"] == [{"type": "Property", **said}]
+    assert (whole["modifiedAt"], whole["attrs"]["y"][0]) == (6, {"type": "Property", "value": 0})
+    put(store, entity(1, x=7))
+    assert store.held(values(5, [1, 2], 1.5)).tolist() == [False, True]
+    assert [value_of(reader, 1), value_of(reader, 2)] == [7, 1.5]
+    reader.close()
+
+
+def test_values_and_documents_of_one_batch_are_seen_together_or_not_at_all(
+    case: SqliteCase, store: SqliteEntities
+) -> None:
+    put(store, *(entity(n, x=0, y=0) for n in range(100)))
+    reader, torn, stop = case.reader(), [], threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            page = reader.query(EntityQuery(types=("Sensor",), limit=500))
+            seen = {one["attrs"][name][0]["value"] for one in page.entities for name in "xy"}
+            alone = orjson.loads(reader.load(["urn:ngsi-ld:Sensor:7"])["urn:ngsi-ld:Sensor:7"])["attrs"]
+            torn.extend([seen] if len(seen) != 1 or alone["x"][0]["value"] != alone["y"][0]["value"] else [])
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for turn in range(1, 40):
+        puts = {one["id"]: one for one in (entity(n, x=turn, y=turn) for n in range(turn % 3, 100, 3))}
+        rest = [n for n in range(100) if n % 3 != turn % 3]
+        store.apply(puts, turn, values=[values(turn, rest, turn, "x"), values(turn, rest, turn, "y")])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    reader.close()
+    assert torn == []
+
+
+def test_a_batch_that_fails_leaves_no_value_and_nothing_remembered_of_it(store: SqliteEntities) -> None:
+    put(store, entity(1, x=0), entity(2, x=0))
+    store.apply({}, 2, values=[values(5, [1], 1.0)])
+    bad = values(6, [2], object())
+    with pytest.raises((Unavailable, sqlite3.Error)):
+        store.apply({"urn:ngsi-ld:Sensor:1": None}, 3, values=[values(6, [2], 2.0, "z"), bad])
+    assert (store.position(), value_of(store, 1), value_of(store, 2)) == (2, 1.0, 0)
+    assert store.held(values(5, [1, 2], 1.5)).tolist() == [True, False]
+    assert not store.held(values(5, [2], 1.5, "z")).any()
+
+
 def test_a_batch_that_fails_leaves_no_trace(store: SqliteEntities) -> None:
     put(store, entity(1, ("A",), (126.5, 37.5), x=1), position=1)
     good, bad = entity(1, ("New",), (10.0, 10.0), z=1), entity(2, ("B",), x=object())
@@ -363,7 +441,9 @@ def test_changes_are_numbered_in_order_kept_over_a_restart_and_forgotten_when_se
 _VICTIM = """
 import sys
 from pathlib import Path
+import numpy as np
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
+from haechi.core.values import Values
 store = SqliteEntities(Path(sys.argv[1]))
 turn = store.position()
 while True:
@@ -371,7 +451,12 @@ while True:
     point = {"type": "Point", "coordinates": [turn % 180, 0]}
     attrs = {"x": [{"type": "Property", "value": turn}], "location": [{"type": "GeoProperty", "value": point}]}
     body = lambda n: {"id": f"urn:ngsi-ld:S:{n}", "type": ["S"], "attrs": attrs}
-    store.apply({f"urn:ngsi-ld:S:{n}": body(n) for n in range(300)}, turn)
+    ids, rows = [f"urn:ngsi-ld:Sensor:{n}" for n in range(300)], np.arange(300)
+    made = {id: {"id": id, "type": ["Sensor"], "attrs": {"y": [{"type": "Property", "value": 0}]}} for id in ids}
+    one, none = np.full(300, turn), np.full(300, None)
+    seen = Values(ids, ["y"], rows, rows * 0, one, one.astype(object), none, rows * 0, turn)
+    puts = {f"urn:ngsi-ld:S:{n}": body(n) for n in range(300)}
+    store.apply(puts if turn > 1 else puts | made, turn, values=[seen])
     print(turn, flush=True)
 """
 
@@ -393,5 +478,7 @@ def test_kill_9_at_any_instant_leaves_documents_indexes_and_position_of_one_batc
         found = store.query(EntityQuery(types=("S",), limit=1000)).entities
         assert {one["attrs"]["x"][0]["value"] for one in found} == {position}
         assert len(found) == 300
+        beside = store.query(EntityQuery(types=("Sensor",), limit=1000)).entities
+        assert [one["attrs"]["y"][0]["value"] for one in beside] == [position] * 300
         assert len(store.query(EntityQuery(box=Box(position % 180, 0, position % 180, 0), limit=1000)).entities) == 300
         store.close()

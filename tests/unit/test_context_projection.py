@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from haechi.core import frame as frames
 from haechi.core.errors import InvalidData, Unavailable
 from haechi.core.frame import EntityCommand, Frame
 from haechi.core.observation import Observation, to_batch
+from haechi.core.values import Values
 from haechi.ports import EntityPage, EntityQuery, Record
 from haechi.services.context.outbox import Outbox
 from haechi.services.context.projection import ContextProjection
@@ -32,7 +34,10 @@ class Shelf:
     def position(self) -> int:
         return self.seq
 
-    def apply(self, puts: Any, position: int, changes: Any = ()) -> None:
+    def held(self, values: Any) -> Any:
+        return np.zeros(len(values), dtype=bool)
+
+    def apply(self, puts: Any, position: int, changes: Any = (), values: Any = ()) -> None:
         if self.full:
             raise Unavailable("the disk is full; make room")
         self.seq = position
@@ -40,6 +45,22 @@ class Shelf:
         self.bodies.update({id: orjson.dumps(body) for id, body in puts.items() if body is not None})
         for id in [id for id, body in puts.items() if body is None]:
             self.bodies.pop(id, None)
+        for some in values:
+            for row in range(len(some)):
+                self._put_value(some, row)
+
+    def _put_value(self, some: Values, row: int) -> None:
+        one = self[some.entities[some.entity[row]]]
+        (instance,) = [each for each in one["attrs"][some.attributes[some.attribute[row]]] if "datasetId" not in each]
+        if instance.get("observedAt", 0) <= some.observed_at[row]:
+            said = some.content[row]
+            instance["value"] = orjson.loads(said) if isinstance(said, str) else said
+            instance["observedAt"], instance["quality"] = int(some.observed_at[row]), int(some.quality[row])
+            instance["modifiedAt"] = one["modifiedAt"] = some.at
+            instance.pop("unitCode", None)
+            if some.unit[row] is not None:
+                instance["unitCode"] = some.unit[row]
+            self.bodies[one["id"]] = orjson.dumps(one)
 
     def load(self, ids: Any) -> dict[str, bytes]:
         return {id: self.bodies[id] for id in ids if id in self.bodies}

@@ -1,6 +1,6 @@
 """Which changes of entities are kept for subscriptions, and for how long. Used by the context projection."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import orjson
 
@@ -8,6 +8,8 @@ from haechi.core.entity import Entity
 from haechi.ports import EntityChanges, Notice, Record
 
 KEPT = 1_000_000  # changes kept at most for a notifier that stands still
+
+REMEMBERED = 1_000_000  # entities nobody asks for
 
 SEEN = "subscriptions.seen"  # notice on the bus: changes up to that number are told
 WATCH_ANEW = b'"subscriptions.changed"'
@@ -33,6 +35,8 @@ class Outbox:
         self.interest: Interest = ask()
         self.seen = 0
         self._trimmed = 0
+        self._answered = self.interest  # whom the answers below are of
+        self._indifferent: set[str] = set()  # entities nobody asks for
 
     def watch_anew(self, record: Record) -> Notice:
         """Obeys an `ops` record of kind `subscriptions.changed`: from the next record on, what is asked now counts."""
@@ -45,9 +49,26 @@ class Outbox:
         interest = self.interest
         if interest is nobody:
             return ()
+        self._indifferent.difference_update(puts)  # their types may be others now
         return [
             _change(id, after, before.get(id)) for id, after in puts.items() if self._asked(interest, id, after, before)
         ]
+
+    def open(self, ids: Sequence[str]) -> Set[str]:
+        """Those of these entities of which it is not known that nobody asks for them (see `asks`)."""
+        if self.interest is nobody:
+            return frozenset()
+        if self._answered is not self.interest or len(self._indifferent) > REMEMBERED:
+            self._answered = self.interest
+            self._indifferent.clear()
+        return {id for id in ids if id not in self._indifferent}
+
+    def asks(self, entity: Entity) -> bool:
+        """Whether changes of it are to be told; that nobody asks is remembered until it is put."""
+        if self.interest(entity["id"], entity["type"]):
+            return True
+        self._indifferent.add(entity["id"])
+        return False
 
     def trim(self) -> None:
         """Drops what the notifier has seen."""

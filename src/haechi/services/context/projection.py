@@ -1,15 +1,18 @@
 """The live model as a projection of the log: applies observations and commands in order. Run by the pipeline.
 
 An observation on `obs` moves its attribute forward; on `entity` only the commands count here, because the observations
-beside them are what the same commands mean to history and watch.
+beside them are what the same commands mean to history and watch. Almost every observation is of a plain Property whose
+entity nobody commands or subscribes to: it goes to the store as a row of columns and no document is looked at.
 """
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 
+import numpy as np
 import orjson
 import structlog
 
@@ -18,9 +21,10 @@ from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.core.frame import EntityCommand, Frame
 from haechi.core.urn import type_of
-from haechi.ports import EntityStore, Notice, Record
+from haechi.core.values import Values
+from haechi.ports import LiveStore, Notice, Record
 from haechi.services.context import changes, recorded
-from haechi.services.context.newest import newest
+from haechi.services.context.newest import content, newest, structured
 from haechi.services.context.outbox import WATCH_ANEW, Outbox
 
 _log = structlog.get_logger(__name__)
@@ -33,12 +37,13 @@ class ContextProjection:
     subjects = frozenset({"obs", "entity", "ops"})
     after: tuple[str, ...] = ()
 
-    def __init__(self, store: EntityStore, outbox: Outbox | None = None) -> None:
+    def __init__(self, store: LiveStore, outbox: Outbox | None = None) -> None:
         self._store = store
         self._outbox = outbox
         self._before: dict[str, bytes] = {}  # the documents as they were before the batch at hand
         self._entities: dict[str, Entity | None] = {}  # those of the batch at hand; None: there is no such entity
         self._touched: set[str] = set()
+        self._values: list[Values] = []  # what the store takes without their documents
         self._nameless = 0
 
     def position(self) -> int:
@@ -53,11 +58,12 @@ class ContextProjection:
                 notices = self._run(records)
                 puts = {id: self._entities[id] for id in self._touched}
                 told = self._outbox.of(puts, self._before) if self._outbox else ()
-                self._store.apply(puts, records[-1].seq, told)
+                self._store.apply(puts, records[-1].seq, told, self._values)
             finally:
                 self._entities.clear()
                 self._before.clear()
                 self._touched.clear()
+                self._values.clear()
         return notices
 
     def tick(self, now: datetime) -> Sequence[Notice]:
@@ -73,32 +79,78 @@ class ContextProjection:
         if self._outbox:
             notices += [self._outbox.watch_anew(one) for one in records if _is_for_outbox(one)]
         decoded = [(one, one.frame()) for one in records if one.subject != "ops"]
+        both = self._observe(decoded)
         for subject, run in groupby(decoded, key=lambda one: one[0].subject):
             some = list(run)
-            if subject == "obs":
-                self._observe([frame for _, frame in some], some[-1][0].stored_at)
-            else:
+            if subject != "obs":
                 notices += self._command(
                     [(command, record.stored_at) for record, frame in some for command in frame.commands]
                 )
+            elif both:
+                self._into_documents(_newest(some), both)
         return notices
 
     # --- observations ---
 
-    def _observe(self, run: Sequence[Frame], at: int) -> None:
-        batches = [frame.observations for frame in run if frame.observations.num_rows]
-        if not batches:
+    def _observe(self, decoded: Sequence[tuple[Record, Frame]]) -> Set[str]:
+        """Takes over what devices say, but not of entities that are commanded in the same batch: these are returned.
+
+        All rows of an entity go one way, so that no document is written beside values that belong to it.
+        """
+        seen = _newest([one for one in decoded if one[0].subject == "obs"])
+        if seen is None:
+            return frozenset()
+        commanded = {command.entity for one, frame in decoded if one.subject != "obs" for command in frame.commands}
+        both = commanded.intersection(seen.entities)
+        told: Set[str] = self._outbox.open(seen.entities) if self._outbox else frozenset()
+        beside = self._store.held(seen) & ~structured(seen)
+        slow = _members(seen.entities, told | both)
+        slow[seen.entity[~beside]] = True
+        rest = slow[seen.entity]
+        self._keep(seen, ~rest)
+        if rest.any():
+            self._beside_documents(seen.where(rest & ~_members(seen.entities, both)[seen.entity]), told)
+        return both
+
+    def _keep(self, seen: Values, rows: Any) -> None:
+        kept = seen.where(rows)
+        if len(kept):
+            self._values.append(kept)
+
+    def _beside_documents(self, seen: Values, told: Set[str]) -> None:
+        """What has no value beside its document yet: it gets one where the document has a plain Property for it, and
+        goes into the document where not, or where the change must be told."""
+        self._fetch(dict.fromkeys(seen.entities[code] for code in seen.entity.tolist()))
+        kept: list[int] = []
+        for code, some in groupby(range(len(seen)), key=seen.entity.tolist().__getitem__):
+            id, rows = seen.entities[code], list(some)
+            entity = self._entities[id]
+            newer = None if entity is None or self._asks(entity, told) else _newer(entity, seen, rows)
+            if newer is None:
+                self._into_document(id, seen, rows)
+            else:
+                kept += newer
+        self._keep(seen, np.array(kept, dtype=np.int64))
+
+    def _asks(self, entity: Entity, told: Set[str]) -> bool:
+        return entity["id"] in told and self._outbox is not None and self._outbox.asks(entity)
+
+    def _into_documents(self, seen: Values | None, only: Set[str]) -> None:
+        if seen is None:
             return
-        rows = newest(batches)
-        self._fetch(dict.fromkeys(rows.entity))
-        observe, touched = changes.observe, self._touched
-        id, entity = "", None
-        for row, owner in enumerate(rows.entity):
-            if owner != id:
-                id, entity = owner, self._entity_for(owner, at)
-            seen = (rows.content[row], rows.observed_at[row], rows.unit[row], rows.quality[row])
-            if entity is not None and observe(entity, rows.attribute[row], seen, at):
-                touched.add(id)
+        self._fetch(dict.fromkeys(id for id in seen.entities if id in only))
+        for code, rows in groupby(range(len(seen)), key=seen.entity.tolist().__getitem__):
+            if (id := seen.entities[code]) in only:
+                self._into_document(id, seen, list(rows))
+
+    def _into_document(self, id: str, seen: Values, rows: Sequence[int]) -> None:
+        entity = self._entity_for(id, seen.at)
+        if entity is None:
+            return
+        for row in rows:
+            said = (content(seen.content[row]), int(seen.observed_at[row]), seen.unit[row], int(seen.quality[row]))
+            if changes.observe(entity, seen.attributes[seen.attribute[row]], said, seen.at):
+                self._touched.add(id)
 
     def _entity_for(self, id: str, at: int) -> Entity | None:
         entity = self._entities[id]
@@ -163,6 +215,28 @@ class ContextProjection:
 
 def _is_for_outbox(record: Record) -> bool:
     return record.subject == "ops" and WATCH_ANEW in record.payload
+
+
+def _members(ids: Sequence[str], of: Set[str]) -> Any:
+    return np.array([id in of for id in ids], dtype=bool) if of else np.zeros(len(ids), dtype=bool)
+
+
+def _newest(decoded: Sequence[tuple[Record, Frame]]) -> Values | None:
+    batches = [frame.observations for _, frame in decoded if frame.observations.num_rows]
+    return newest(batches, decoded[-1][0].stored_at) if batches else None
+
+
+def _newer(entity: Entity, seen: Values, rows: Sequence[int]) -> list[int] | None:
+    """Those of the rows of an entity that say something newer than its document; None where they must go into it."""
+    found: list[int] = []
+    for row in rows:
+        instances = entity["attrs"].get(seen.attributes[seen.attribute[row]])
+        instance = stored.find(instances, None) if instances else None
+        if instance is None or instance["type"] != "Property" or isinstance(content(seen.content[row]), dict):
+            return None
+        if instance.get("observedAt", seen.observed_at[row]) <= seen.observed_at[row]:
+            found.append(row)
+    return found
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""`EntityStore` on SQLite: the live model, one JSON document per entity. Joined by `app.py`, written by context.
+"""`EntityStore` on SQLite: the live model, one JSON document per entity, newest values of devices in rows beside it
+(see `live`). Joined by `app.py`, written by context.
 
 One writer; readers in any process open the same file read-only and never wait for it (WAL). `load` and `query` run on a
 connection of the calling thread. Indexes: entities by type in order of creation, and by type and place (see `grid`).
@@ -16,7 +17,9 @@ import orjson
 from haechi.core import entity as stored
 from haechi.core import geo
 from haechi.core.errors import Unavailable
-from haechi.plugins.stores.sqlite import entity_query, grid
+from haechi.core.values import Values
+from haechi.plugins.stores.sqlite import entity_query, grid, live
+from haechi.plugins.stores.sqlite.live import Document, LiveReader, LiveWriter, chunks
 from haechi.plugins.stores.sqlite.records import answering, connect
 from haechi.ports import EntityPage, EntityQuery, EntityShape
 
@@ -66,6 +69,7 @@ class SqliteEntities:
         self._keys: dict[str, _Keys] = {}
         self._shapes: dict[Any, int] = {}
         self._kinds: dict[str, int] = {}
+        self._values, self._live = LiveReader(), LiveWriter()
         self._owner: int | None = None  # the thread that writes: only what it read itself cannot be out of date
         self._writer = None if read_only else self._create()
 
@@ -80,14 +84,20 @@ class SqliteEntities:
         db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         db.execute(f"PRAGMA journal_size_limit={_CHECKPOINT_PAGES * _PAGE}")
         with db:
-            for statement in _SCHEMA.split(";"):
+            for statement in (_SCHEMA + live.SCHEMA).split(";"):
                 db.execute(statement)
         self._kinds = dict(db.execute("SELECT name, id FROM kind"))
         return db
 
     # --- writing ---
 
-    def apply(self, puts: Mapping[str, Mapping[str, Any] | None], position: int, changes: Sequence[bytes] = ()) -> None:
+    def apply(
+        self,
+        puts: Mapping[str, Mapping[str, Any] | None],
+        position: int,
+        changes: Sequence[bytes] = (),
+        values: Sequence[Values] = (),
+    ) -> None:
         """One transaction. An instance opened read-only must not call it."""
         assert self._writer is not None, "this instance was opened read-only"
         with self._lock:
@@ -96,6 +106,8 @@ class SqliteEntities:
                 with self._writer as db:
                     self._remember(db, [id for id in puts if id not in self._keys])
                     self._put(db, puts)
+                    for one in values:
+                        self._live.put(db, one)
                     db.executemany("INSERT INTO change (body) VALUES (?)", [(one,) for one in changes])
                     db.execute("INSERT OR REPLACE INTO position VALUES (1, ?)", (position,))
             except sqlite3.Error as error:
@@ -111,11 +123,12 @@ class SqliteEntities:
         """After a rolled back transaction nothing remembered can be trusted."""
         self._keys.clear()
         self._shapes.clear()
+        self._live.forget()
         assert self._writer is not None
         self._kinds = dict(self._writer.execute("SELECT name, id FROM kind"))
 
     def _remember(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
-        for some in _chunks(ids):
+        for some in chunks(ids):
             sql = f"SELECT id, number, shape, west, south, east, north, body FROM entity WHERE id IN ({_marks(some)})"
             for id, number, shape, west, south, east, north, body in db.execute(sql, some):
                 self._keys[id] = _Keys(number, shape, None if west is None else (west, south, east, north), body)
@@ -123,11 +136,14 @@ class SqliteEntities:
     def _put(self, db: sqlite3.Connection, puts: Mapping[str, Mapping[str, Any] | None]) -> None:
         bodies: list[tuple[bytes, int]] = []
         made: list[_Made] = []
+        written: list[int] = []  # numbers of documents there were
         number = int(db.execute("SELECT coalesce(max(number), 0) FROM entity").fetchone()[0])
         for id, entity in puts.items():
             known = self._keys.pop(id, None)
+            written += [known.number] if known is not None else []
             if entity is None:
                 self._delete(db, known)
+                self._live.gone(id)
                 continue
             # A copy: what orjson returns keeps all the room it was written in.
             body = bytes(memoryview(orjson.dumps(entity)))
@@ -142,6 +158,7 @@ class SqliteEntities:
                 if shape != known.shape or extent != known.extent:
                     self._reindex(db, known, keys, self._kinds_of(db, entity))
             self._keys[id] = keys
+        self._live.drop(db, written)
         bodies.sort(key=lambda row: row[1])  # neighbours share pages
         db.executemany("UPDATE entity SET body = ? WHERE number = ?", bodies)
         _insert(db, made)
@@ -197,22 +214,28 @@ class SqliteEntities:
             return self._load_to_write(ids)
         db = self._reader()
         found: dict[str, bytes] = {}
-        if len(ids) == 1:
-            return dict(db.execute("SELECT id, body FROM entity WHERE id = ?", tuple(ids)))
-        for some in _chunks(ids):
-            found.update(db.execute(f"SELECT id, body FROM entity WHERE id IN ({_marks(some)})", some))
+        for some in chunks(ids, live.TOGETHER):
+            for one in self._values.named(db, some):
+                found[one.id] = self._values.body(db, one)
         return found
 
     def _load_to_write(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The writing thread sees what it wrote last without asking, and will not have to look up what it asks now."""
-        self._remember(self._reader(), [id for id in ids if id not in self._keys])
-        return {id: self._keys[id].body for id in ids if id in self._keys}
+        db = self._reader()
+        self._remember(db, [id for id in ids if id not in self._keys])
+        keys = {id: self._keys[id] for id in ids if id in self._keys}
+        rows = self._values.rows(db, [one.number for one in keys.values()])
+        return {id: self._values.body(db, Document(id, one.body, rows.get(one.number, []))) for id, one in keys.items()}
+
+    def held(self, values: Values) -> Any:
+        """Which of these series have a row beside their document. The writing thread only."""
+        return self._live.held(self._reader(), values)
 
     def query(self, query: EntityQuery) -> EntityPage:
         """Raises `InvalidData` for a bad `id_pattern`. All parts of the answer are of one instant."""
         db = self._reader()
         with entity_query.snapshot(db):
-            return entity_query.run(db, query)
+            return entity_query.run(db, query, self._values)
 
     def shapes(self) -> list[EntityShape]:
         counts = "SELECT shape, count(*) AS many FROM entity GROUP BY shape"
@@ -249,7 +272,7 @@ class SqliteEntities:
             if not self._path.exists():
                 raise Unavailable(f"{self._path} is not there yet; start the pipeline role, which creates it")
             db = _tuned(connect(self._path, read_only=True))
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'place'").fetchone() is None:
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'live'").fetchone() is None:
                 db.close()
                 raise Unavailable(f"{self._path} has no tables yet; its writer is just starting, try again")
             self._local.db = db
@@ -290,10 +313,6 @@ def _index(db: sqlite3.Connection, made: Sequence[_Made]) -> None:
 def _shape_number(db: sqlite3.Connection, body: str) -> int:
     row = db.execute("SELECT id FROM shape WHERE body = ?", (body,)).fetchone()
     return int(row[0] if row else db.execute("INSERT INTO shape (body) VALUES (?)", (body,)).lastrowid or 0)
-
-
-def _chunks(ids: Sequence[str], size: int = 10_000) -> list[Sequence[str]]:
-    return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
 def _marks(values: Sequence[str]) -> str:

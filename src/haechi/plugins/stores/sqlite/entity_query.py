@@ -13,10 +13,8 @@ from haechi.core import geo
 from haechi.core.entity import location
 from haechi.core.pattern import matching
 from haechi.plugins.stores.sqlite import grid
+from haechi.plugins.stores.sqlite.live import TOGETHER, Document, LiveReader
 from haechi.ports import Box, EntityPage, EntityQuery
-
-_CHUNK = 500  # documents fetched at a time
-_LIST = ",".join("?" * _CHUNK)
 
 
 @contextmanager
@@ -29,14 +27,14 @@ def snapshot(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("COMMIT")
 
 
-def run(db: sqlite3.Connection, query: EntityQuery) -> EntityPage:
+def run(db: sqlite3.Connection, query: EntityQuery, values: LiveReader) -> EntityPage:
     """The page, and the total when it was asked for."""
     kinds = _kinds(db, query.types)
     if query.types and not kinds:
         return EntityPage([], 0 if query.count else None)
     if query.matches is None and query.id_pattern is None and not query.ids and query.box is None:
-        return _plain(db, query, kinds)
-    found = _matching(db, query, kinds)
+        return _plain(db, query, kinds, values)
+    found = _matching(db, query, kinds, values)
     if not query.count:
         return EntityPage(list(islice(found, query.offset, query.offset + query.limit)))
     total, page = 0, []
@@ -52,13 +50,13 @@ def _kinds(db: sqlite3.Connection, types: tuple[str, ...]) -> list[int]:
     return sorted(number for (number,) in db.execute(sql, types))
 
 
-def _plain(db: sqlite3.Connection, query: EntityQuery, kinds: list[int]) -> EntityPage:
+def _plain(db: sqlite3.Connection, query: EntityQuery, kinds: list[int], values: LiveReader) -> EntityPage:
     """Types only: the index alone counts and skips."""
     total = None
     if query.count:
         total = sum(1 for _ in _of_kinds(db, kinds)) if len(kinds) > 1 else _count(db, kinds)
     numbers = list(islice(_of_kinds(db, kinds, query.offset if len(kinds) < 2 else 0), *_window(query, kinds)))
-    return EntityPage([orjson.loads(body) for _, body in _documents(db, iter(numbers))], total)
+    return EntityPage([values.entity(db, one) for one in _documents(db, iter(numbers), values)], total)
 
 
 def _window(query: EntityQuery, kinds: list[int]) -> tuple[int, int]:
@@ -83,19 +81,21 @@ def _of_kinds(db: sqlite3.Connection, kinds: list[int], offset: int = 0) -> Iter
     return (number for number, _ in groupby(heapq.merge(*streams)))
 
 
-def _matching(db: sqlite3.Connection, query: EntityQuery, kinds: list[int]) -> Iterator[dict[str, Any]]:
-    for id, body in _candidates(db, query, kinds):
-        if query.ids and query.types and not _has_type(body, query.types):
+def _matching(
+    db: sqlite3.Connection, query: EntityQuery, kinds: list[int], values: LiveReader
+) -> Iterator[dict[str, Any]]:
+    for document in _candidates(db, query, kinds, values):
+        if query.ids and query.types and not _has_type(document.body, query.types):
             continue
-        entity = orjson.loads(body)
+        entity = values.entity(db, document)
         if query.ids and query.box is not None and not _touches(entity, query.box):
             continue
-        assert entity["id"] == id
+        assert entity["id"] == document.id
         if query.matches is None or query.matches(entity):
             yield entity
 
 
-def _candidates(db: sqlite3.Connection, query: EntityQuery, kinds: list[int]) -> Iterator[tuple[str, bytes]]:
+def _candidates(db: sqlite3.Connection, query: EntityQuery, kinds: list[int], values: LiveReader) -> Iterator[Document]:
     if query.ids:
         sql = f"SELECT number FROM entity WHERE id IN ({','.join('?' * len(query.ids))}) ORDER BY number"
         numbers: Iterator[int] = (number for (number,) in db.execute(sql, query.ids))
@@ -103,20 +103,19 @@ def _candidates(db: sqlite3.Connection, query: EntityQuery, kinds: list[int]) ->
         numbers = iter(_in_box(db, query.box, kinds))
     else:
         numbers = _of_kinds(db, kinds)
-    documents = _documents(db, numbers)
+    documents = _documents(db, numbers, values)
     return documents if query.id_pattern is None else _named(documents, query.id_pattern)
 
 
-def _documents(db: sqlite3.Connection, numbers: Iterator[int]) -> Iterator[tuple[str, bytes]]:
-    sql = f"SELECT id, body FROM entity WHERE number IN ({_LIST}) ORDER BY number"
-    while some := list(islice(numbers, _CHUNK)):
-        yield from db.execute(sql, some + [None] * (_CHUNK - len(some))).fetchall()
+def _documents(db: sqlite3.Connection, numbers: Iterator[int], values: LiveReader) -> Iterator[Document]:
+    while some := list(islice(numbers, TOGETHER)):
+        yield from values.numbered(db, some)
 
 
-def _named(documents: Iterator[tuple[str, bytes]], pattern: str) -> Iterator[tuple[str, bytes]]:
+def _named(documents: Iterator[Document], pattern: str) -> Iterator[Document]:
     matching(pattern, [])  # a bad pattern is refused even when there is nothing to test
-    while some := list(islice(documents, _CHUNK)):
-        for document, fits in zip(some, matching(pattern, [id for id, _ in some]), strict=True):
+    while some := list(islice(documents, TOGETHER)):
+        for document, fits in zip(some, matching(pattern, [one.id for one in some]), strict=True):
             if fits:
                 yield document
 
