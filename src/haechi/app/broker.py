@@ -23,7 +23,7 @@ from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.ports import Bus, Clock, EvolutionReader, RecordStore
 from haechi.services.context.outbox import SEEN
 from haechi.services.ngsi_ld.contexts import Contexts
-from haechi.services.registrations.registry import Registry
+from haechi.services.registrations.registry import Registry, alias_in
 from haechi.services.registrations.sources import AllSources
 from haechi.services.registrations.sources import Sources as ContextSources
 from haechi.services.registrations.watch import RegistrationWatch
@@ -90,11 +90,12 @@ class Broker:
     def _all_sources(self, tenants: Tenants) -> AllSources:
         """Other context sources, tenant by tenant, in one file."""
         store, clock = parts.registration_store(self._needs.settings), self._needs.clock
+        alias = alias_in(store, lambda: f"haechi-{uuid.uuid4().hex}")
 
         def make(tenant: str) -> ContextSources:
-            registry = Registry(TenantRecords(store, tenant), lambda: tenants.ensure(tenant))
+            registry = Registry(TenantRecords(store, tenant, tenants.ensure))
             watch = RegistrationWatch(registry, tenants.contexts(tenant), self._send, clock)
-            return ContextSources(registry, watch, self._forward, registry.alias(lambda: f"haechi-{uuid.uuid4().hex}"))
+            return ContextSources(registry, watch, self._forward, f"{alias}-{tenant}" if tenant else alias)
 
         def stored() -> Sequence[str]:
             ids = [one["id"] for name in ("registrations", "watches") for one in store.find(name, limit=MOST)]

@@ -23,6 +23,7 @@ from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
 from haechi.services.ingest import account
 from haechi.services.ngsi_ld import contexts
+from haechi.services.registrations import registry as registrations
 from haechi.services.subscriptions import book
 from haechi.services.tenants import known
 from haechi.services.users import accounts, devices, tokens
@@ -128,6 +129,11 @@ def incident_store(settings: RunSettings, *, read_only: bool = False) -> RecordS
 def context_store(settings: RunSettings) -> RecordStore:
     """The @contexts stored here; written by the api role."""
     return SqliteRecords(settings.folder / "jsonld.db", contexts.COLLECTIONS)
+
+
+def registration_store(settings: RunSettings) -> RecordStore:
+    """Context source registrations and who watches them; written by the api role."""
+    return SqliteRecords(settings.folder / "registrations.db", registrations.COLLECTIONS)
 
 
 def subscription_store(settings: RunSettings) -> RecordStore:

@@ -24,12 +24,18 @@ from haechi.ports import Record, RecordStore
 from haechi.services.context.outbox import Outbox
 from haechi.services.context.projection import ContextProjection
 from haechi.services.ngsi_ld.contexts import COLLECTIONS, Contexts
+from haechi.services.registrations.registry import COLLECTIONS as REGISTRATIONS
+from haechi.services.registrations.registry import Registry
+from haechi.services.registrations.sources import AllSources, Incoming, Outgoing
+from haechi.services.registrations.sources import Sources as ContextSources
+from haechi.services.registrations.watch import RegistrationWatch
 from haechi.services.subscriptions.book import COLLECTIONS as SUBSCRIPTIONS
 from haechi.services.subscriptions.book import Book
 from haechi.services.subscriptions.model import Endpoint
 from haechi.services.subscriptions.notifier import Notifier, Sources
 from haechi.services.tenants.known import COLLECTIONS as TENANTS
 from haechi.services.tenants.known import Tenants
+from haechi.services.tenants.records import TenantRecords
 
 CITY = "https://gimpo.example/context.jsonld"
 CITY_TERMS = {"@context": {"gimpo": "https://gimpo.example/terms#", "speed": "gimpo:speed", "Bus": "gimpo:Bus"}}
@@ -67,8 +73,20 @@ class Api:
         contexts, self.book = self.tenants.contexts(""), Book(SqliteRecords(folder / "subscriptions.db", SUBSCRIPTIONS))
         self._sources = Sources(self.book, store, store, self.tenants.contexts, self._send, self.clock, self._seen)
         self.notifier = self.reopened_notifier()
+        self.asked: list[Outgoing] = []  # of other context sources
+        self.answers: dict[str, tuple[int, Any]] = {}  # method and URL before its ? -> status and body
+        self._registrations = SqliteRecords(folder / "registrations.db", REGISTRATIONS)
+        self.every_source = AllSources(self._made_sources, lambda: [""])
         services = NgsiServices(
-            store, self._write, self.clock, contexts, self.notifier, self._watched_anew, self.tenants
+            store,
+            self._write,
+            self.clock,
+            contexts,
+            self.notifier,
+            self._watched_anew,
+            self.tenants,
+            sources=self.every_source.of(""),
+            every_source=self.every_source,
         )
         self.services = services
         app = Starlette(routes=[Mount("/ngsi-ld/v1", routes=routes(services))])
@@ -79,6 +97,20 @@ class Api:
         if endpoint.uri in self.refused:
             raise Unavailable("nobody listens there")
         self.sent.append((endpoint.uri, dict(headers), orjson.loads(body)))
+
+    def _made_sources(self, tenant: str) -> ContextSources:
+        registry = Registry(TenantRecords(self._registrations, tenant, self.tenants.ensure))
+        watch = RegistrationWatch(registry, self.tenants.contexts(tenant), self._send, self.clock)
+        return ContextSources(registry, watch, self._ask, "haechi-here")
+
+    async def _ask(self, asked: Outgoing) -> Incoming:
+        self.asked.append(asked)
+        key = f"{asked.method} {asked.url.partition('?')[0]}"
+        if key not in self.answers:
+            raise Unavailable("nobody listens there")
+        status, body = self.answers[key]
+        content = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        return Incoming(status, {}, content)
 
     async def _seen(self, number: int) -> None:
         self.outbox.seen = number

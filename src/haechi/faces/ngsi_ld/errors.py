@@ -29,6 +29,7 @@ _INPUTS = {
     "too_large": Problem("RequestEntityTooLarge", "The payload is too large", 413),
     "media_type": Problem("UnsupportedMediaType", "The payload has a media type that is not taken here", 415),
     "not_supported": Problem("OperationNotSupported", "The operation is not supported", 422),
+    "conflict": Problem("Conflict", "The request conflicts with what is registered or held here", 409),
     "too_complex": Problem("TooComplexQuery", "The query is too complex", 403),
     "tenant": Problem("NonexistentTenant", "There is no such tenant", 404),
     "ld_context": Problem("LdContextNotAvailable", "A remote JSON-LD @context could not be had", 504),
@@ -55,6 +56,11 @@ def details(error: HaechiError) -> dict[str, str | int]:
     """ProblemDetails (RFC 7807) with our message, which names the next move, as `detail`."""
     problem = problem_of(error)
     return {"type": BASE + problem.name, "title": problem.title, "detail": str(error), "status": problem.status}
+
+
+def conflict(message: str) -> InvalidData:
+    """What contradicts a registration (clauses 5.6, 5.9.2.4): not `AlreadyExists`, which is 409 too."""
+    return InvalidData(message, "conflict")
 
 
 def error_response(error: HaechiError, headers: dict[str, str] | None = None) -> Response:

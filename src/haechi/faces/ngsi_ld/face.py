@@ -27,6 +27,8 @@ AT_ONCE = 20  # entities looked up by key without a thread, which would cost ten
 class Face:
     """One per process."""
 
+    distributed = False  # whether questions reach other context sources, too
+
     def __init__(self, services: NgsiServices) -> None:
         self.services = services
         self.writes = Writes(services.write, services.clock)

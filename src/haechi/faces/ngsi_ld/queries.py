@@ -152,7 +152,7 @@ def _joined(tests: list[Test]) -> Test | None:
 
 async def page_found(face: Face, question: EntityQuery, orders: Sequence[ordering.Order]) -> EntityPage:
     """One page of the answer; `question` says limit, offset and whether to count."""
-    if _is_quick(question) and not orders:
+    if _is_quick(question) and not orders and not face.distributed:
         return face.services.store.query(question)
     return await face.ask(found, face.services.store, question, orders)
 

@@ -1,12 +1,13 @@
 """What this face needs from the rest: the live model, a way to the log, the clock. Made by `app.py`."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from haechi.core.frame import Frame
 from haechi.ports import Clock, EntityCensus, EntityStore, EvolutionReader
 from haechi.services.ngsi_ld.contexts import Contexts
+from haechi.services.registrations.sources import AllSources, Sources
 from haechi.services.tenants.known import Tenants
 from haechi.services.tenants.told import Subscriptions
 
@@ -30,3 +31,5 @@ class NgsiServices:
     tenants: Tenants
     history: EvolutionReader | None = None  # None: this process has none; the temporal API says so
     instances_most: int = 10_000  # of attributes in one answer of the temporal API
+    sources: Sources = field(kw_only=True)  # other context sources; of all tenants: `every_source`
+    every_source: AllSources = field(kw_only=True)

@@ -19,8 +19,8 @@ from haechi.services.tenants.names import DEFAULT, checked
 from haechi.services.tenants.told import TenantNotifier
 
 HEADER = "NGSILD-Tenant"
-_MAPPED = frozenset({"store", "write", "contexts", "notifier", "history"})
-_COMMON = frozenset({"clock", "watched_anew", "tenants", "instances_most"})
+_MAPPED = frozenset({"store", "write", "contexts", "notifier", "history", "sources"})
+_COMMON = frozenset({"clock", "watched_anew", "tenants", "instances_most", "every_source"})
 # What makes a tenant that is not there yet (clause 5.5.10); every other operation needs one that is.
 _MAKING = frozenset(
     {
@@ -90,6 +90,7 @@ def _own(services: NgsiServices, tenant: str) -> NgsiServices:
         "write": tenants.writer(tenant, services.write),
         "contexts": tenants.contexts(tenant),
         "notifier": TenantNotifier(services.notifier, tenant, tenants.ensure),
+        "sources": services.every_source.of(tenant),
         "history": TenantEvolution(services.history, tenant) if services.history else None,
     }
     return replace(services, **mapped)
