@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from haechi.app import forks, processes
+from haechi.app import forks, processes, thrift
 
 # A process of its own without threads, as `haechi run` is where it forks.
 SCRIPT = """
@@ -92,3 +92,20 @@ async def test_a_second_question_after_the_end_is_answered_at_once() -> None:
     one.kill()
     assert await one.wait() == -signal.SIGKILL
     assert await one.wait() == one.returncode
+
+
+def test_what_is_loaded_before_the_roles_part_starts_no_thread() -> None:
+    script = """
+import os
+from haechi.app import thrift
+thrift.spare()
+from haechi.app.commands import start
+for name in start.SHARED:
+    start.body_of(name)
+print(len(os.listdir("/proc/self/task")))
+"""
+    environment = {name: value for name, value in os.environ.items() if name not in thrift.SINGLE}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True, env=environment
+    )
+    assert done.stdout.strip() == "1"

@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
@@ -50,6 +51,7 @@ def release_signals() -> None:
 
 def fork(role: Callable[[], int]) -> int:
     """The process id of a copy of this process that runs `role` and ends with its exit code."""
+    assert threading.active_count() == 1, threading.enumerate()
     sys.stdout.flush()
     sys.stderr.flush()
     tie, parent = die_with_parent(), os.getpid()

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     city = load_city(arguments.city)
     settings = make_settings(arguments, city)
     settings.save()
-    if password := asyncio.run(user_accounts(settings).first_start()):
+    if password := first_password(settings):
         print(f"first login: user admin, password {password}  (shown this once; change it in the console)", flush=True)
     supervisor = Supervisor(settings)
     supervisor.claim()
@@ -45,6 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
     supervisor.adopt({name: fork(runs(name, settings)) for name in ROLES})
     gc.enable()
     return asyncio.run(_supervise(supervisor, greeting(settings, city)))
+
+
+def first_password(settings: RunSettings) -> str | None:
+    """That of the first user where there was none; leaves no connection and no thread behind, for roles are forked."""
+    accounts = user_accounts(settings)
+    try:
+        return asyncio.run(accounts.first_start())
+    finally:
+        accounts.close()
 
 
 async def _supervise(supervisor: Supervisor, said: str) -> int:

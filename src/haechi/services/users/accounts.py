@@ -78,6 +78,10 @@ class Accounts:
         await self.add("admin", password, "admin", "Administrator")
         return password
 
+    def close(self) -> None:
+        """Leaves the store to others."""
+        self._store.close()
+
     async def add(self, user: str, password: str, role: str, name: str = "") -> Person:
         """Creates a user. `InvalidData` for a bad name, role or password; `Conflict` when the name is taken."""
         if not _NAME.fullmatch(user):
