@@ -200,14 +200,15 @@ async def test_5_6_3_append_of_another_dataset_adds_an_instance(api: Api) -> Non
     assert [one["value"] for one in (await api.get(URN))["a"]] == [1, 2]
 
 
-async def test_5_6_2_update_changes_what_is_there_and_reports_the_rest(api: Api) -> None:
+async def test_5_6_2_update_changes_what_is_there_adds_the_rest_and_reports_what_cannot_be_removed(api: Api) -> None:
+    """ETSI 011_01_03, 046_23: attributes that are not there are added."""
     await api.make("1", a=1)
-    response = await api.http.patch(f"entities/{URN}/attrs", json={"a": 2, "b": 3})
+    assert (await api.http.patch(f"entities/{URN}/attrs", json={"a": 2, "b": 3})).status_code == 204
+    response = await api.http.patch(f"entities/{URN}/attrs", json={"a": 5, "c": "urn:ngsi-ld:null"})
     assert response.status_code == 207
     assert response.json()["updated"] == ["https://uri.etsi.org/ngsi-ld/default-context/a"]
-    assert response.json()["notUpdated"][0]["attributeName"] == "https://uri.etsi.org/ngsi-ld/default-context/b"
-    assert (await api.http.patch(f"entities/{URN}/attrs", json={"a": 5})).status_code == 204
-    assert await api.get(URN, options="keyValues") == {"id": URN, "type": "Building", "a": 5}
+    assert response.json()["notUpdated"][0]["attributeName"] == "https://uri.etsi.org/ngsi-ld/default-context/c"
+    assert await api.get(URN, options="keyValues") == {"id": URN, "type": "Building", "a": 5, "b": 3}
 
 
 async def test_5_6_4_partial_update_replaces_members_and_keeps_the_others(api: Api) -> None:

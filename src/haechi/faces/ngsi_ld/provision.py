@@ -163,7 +163,7 @@ def append(body: object, context: Context, old: Entity, overwrite: bool) -> Outc
 
 
 def update(body: object, context: Context, old: Entity) -> Outcome:
-    """5.6.2: attributes that are there change, an instance with another datasetId is added; the rest is reported."""
+    """5.6.2: attributes that are there change, others are added; what cannot be removed or scoped is reported."""
     document = fragment_of(body, old["id"])
     given = attributes.attributes_from(document, context.expand, attributes.UPDATE)
     head = _head(document, context, old["id"])
@@ -171,12 +171,8 @@ def update(body: object, context: Context, old: Entity) -> Outcome:
     homeless = "scope" in head and not old.get("scope")
     if homeless:
         del head["scope"]
-    outcome = _put(given, old, head, lambda known, one: known is not None or _is_new_instance(one), reason)
+    outcome = _put(given, old, head, lambda known, one: known is not None or not _removed(one), reason)
     return outcome._replace(not_updated={**outcome.not_updated, "scope": f"scope {reason}"}) if homeless else outcome
-
-
-def _is_new_instance(one: Instance) -> bool:
-    return one.get("datasetId") is not None and not _removed(one)
 
 
 def _removed(instance: Instance) -> bool:

@@ -15,10 +15,10 @@ from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld.face import Face, json_answer, no_content
 from haechi.faces.ngsi_ld.hosted import url_of
 from haechi.faces.ngsi_ld.queries import page_links, page_of
-from haechi.faces.ngsi_ld.requests import parameters, read_named
+from haechi.faces.ngsi_ld.requests import JSON, answer_type, parameters, read_named
 from haechi.services.ngsi_ld import versions
 from haechi.services.ngsi_ld.contexts import PATH as CONTEXTS
-from haechi.services.ngsi_ld.names import CORE_URL, Context
+from haechi.services.ngsi_ld.names import CORE_URL, Context, is_core
 from haechi.services.ngsi_ld.typeq import renamed
 from haechi.services.subscriptions.book import Kept
 from haechi.services.subscriptions.model import DEFAULT_TRIGGERS, MEMBERS, instant_of
@@ -54,8 +54,9 @@ async def query(face: Face, request: Request) -> Response:
     page = found[offset : offset + limit]
     shown = [await _shown(face, one, context, sys_attrs="sysAttrs" in given.options) for one in page]
     headers = _edition(request)
+    media = answer_type(request)
     for link in page_links(PATH, given.given, (limit, offset), more=offset + limit < len(found)):
-        headers.append(("Link", link))
+        headers.append(("Link", link.replace("; rel", ";rel").replace(JSON, media)))
     if given.flag("count") or "count" in given.options:
         headers.append(("NGSILD-Results-Count", str(len(found))))
     return face.answer(request, shown, context, headers)
@@ -132,7 +133,8 @@ async def _read(face: Face, request: Request) -> tuple[dict[str, Any], Any]:
 
 def _name_context(face: Face, request: Request, body: dict[str, Any], given: Any) -> None:
     """An @context that has no URL of its own is stored, so that notifications can name it (clause 5.8.1.4)."""
-    if not isinstance(given, str) and "jsonldContext" not in body:
+    urls = [one for one in given if not (isinstance(one, str) and is_core(one))] if isinstance(given, list) else [given]
+    if "jsonldContext" not in body and not (len(urls) <= 1 and all(isinstance(one, str) for one in urls)):
         body["jsonldContext"] = url_of(request, face.services.contexts.implicit(given))
 
 
