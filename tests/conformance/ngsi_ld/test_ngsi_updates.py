@@ -1,5 +1,5 @@
-"""Attribute updates, scopes, type selectors, merges with common members, proofs and purge (clauses 4.5.2.2, 5.5.8, 5.6.2
-to 5.6.5, 5.6.17, 5.6.21). Numbers such as 011_01 are cases of the ETSI suite."""
+"""Attribute updates, scopes, type selectors, merges with common members, proofs and purge (clauses 4.5.2.2, 5.5.8,
+5.6.2 to 5.6.5, 5.6.17, 5.6.21). Numbers such as 011_01 are cases of the ETSI suite."""
 
 from conftest_ngsi import Api, problem
 
