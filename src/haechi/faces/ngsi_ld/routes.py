@@ -158,7 +158,7 @@ def _matching(segments: list[str]) -> _Found | None:
 def _below(request: Request, method: str) -> _Found | None:
     """`PATCH /entities/`: the resource with an empty id, which then says that one is missing."""
     found = _matching([*map(unquote, _path(request).split("/")), ""])
-    return found if found and method in found[1] else None
+    return found if found and found[0][0] == "entities" and method in found[1] else None
 
 
 def _find(request: Request) -> _Found:
