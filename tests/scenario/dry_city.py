@@ -91,7 +91,7 @@ class DryCity:
         self._seq += 1
         listed = list(observations)
         if listed:
-            self._evaluator.feed(to_batch(listed), self._seq)
+            self._evaluator.feed(self._evaluator.gather([(self._seq, to_batch(listed))]), 0)
         self._evaluator.tick(self.now_us)
 
     def run(self, seconds: float) -> None:

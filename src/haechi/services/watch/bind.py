@@ -59,8 +59,8 @@ class Program:
     def __init__(self, rule: Rule, arrivals: Arrivals) -> None:
         self.rule, self._arrivals = rule, arrivals
         self.names = rule.attributes()
-        self._mask = 0 if rule.any_quality else DOUBTFUL
-        self._heeds = not rule.any_quality and not rule.maintenance
+        self.mask = 0 if rule.any_quality else DOUBTFUL
+        self.heeds = not rule.any_quality and not rule.maintenance
         self.silences: list[tuple[int, int]] = []
         self.windows: dict[int, int] = {}
         self.epsilons: dict[int, float] = {}
@@ -94,7 +94,7 @@ class Program:
 
     def _compare(self, condition: Compare) -> Test:
         slot = self._slot(condition.attribute)
-        mask, heeds = self._mask, self._heeds
+        mask, heeds = self.mask, self.heeds
         if condition.op in {"equals", "differs"}:
             return _equality(slot, mask, heeds, condition)
         if len(condition.limits) == 1 and isinstance(condition.limits[0], float):
@@ -129,7 +129,7 @@ class Program:
         return current
 
     def _rate(self, condition: Rate) -> Test:
-        slot, mask, heeds = self._slot(condition.attribute), self._mask, self._heeds
+        slot, mask, heeds = self._slot(condition.attribute), self.mask, self.heeds
         self.windows[slot] = max(self.windows.get(slot, 0), condition.window_us)
         sign, limit = condition.sign, condition.limit * condition.sign
         window_us, per_us = condition.window_us, condition.per_us

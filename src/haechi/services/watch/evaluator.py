@@ -1,30 +1,30 @@
 """Runs rules over batches of observations, on the event, and completes running times through a heap. Used by the
 projection.
 
-An observation that no rule reads costs a set look-up in columns; one that a rule reads costs a dictionary look-up,
-the feed of its series and the closures of its watchers. Outcomes go to `sink(watcher, at, before)` in order.
+An observation that no rule reads costs a set look-up in columns; one that a rule reads costs a dictionary look-up and
+the comparison with the calm band of its series (see `calm`); one outside of it the feed of its series, the closures of
+its watchers and a new band. Outcomes go to `sink(watcher, at, before)` in order.
 """
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from haechi.core.alarm import Level
 from haechi.core.times import SECOND
-from haechi.services.watch.bind import Arrivals, Program
+from haechi.services.watch.bind import NEVER, Arrivals, Program
+from haechi.services.watch.calm import Bands, ease
 from haechi.services.watch.described import Described, from_urn
+from haechi.services.watch.rows import NOT_OURS, Run
 from haechi.services.watch.rules import Rule
-from haechi.services.watch.series import Series
+from haechi.services.watch.series import RESTLESS, Series
 from haechi.services.watch.watcher import Watcher
 
 SETTLE_US = SECOND  # our clock completes a running time this much later: what is on its way decides first
 Sink = Callable[[Watcher, int, Level | None], None]
 Describe = Callable[[str], Described | None]
-Row = tuple[int, int, int, int, Any, int]  # series index, observed_at, received_at, seq, value, quality
 
 
 class Evaluator:
@@ -38,7 +38,10 @@ class Evaluator:
         self.watchers: dict[tuple[str, str], Watcher] = {}
         self.arrivals = Arrivals()
         self._programs = {one.id: Program(one, self.arrivals) for one in self.rules}
-        self.rows: list[Row] = []  # fed since `drain`
+        self._bands = {one: Bands(one) for one in self._programs.values()}
+        spans = [span for one in self._programs.values() for _, span in one.silences]
+        self._shortest = min(spans, default=NEVER)  # what arrived later than that ago cannot be silent
+        self.runs: list[Run] = []  # fed since `drain`
         self.touched: set[Watcher] = set()  # changed since `drain`
         self.dropped: set[tuple[str, str]] = set()  # forgotten since `drain`
         self.emptied: set[Series] = set()  # know nothing any more since `drain`
@@ -52,49 +55,76 @@ class Evaluator:
 
     # --- observations ---
 
-    def feed(self, batch: pa.RecordBatch, seq: int) -> None:
-        """Evaluates the observations of one record, in order."""
-        mask = pc.is_in(batch.column("attribute"), value_set=self._names)
-        if not mask.true_count:
-            return
-        if mask.true_count < batch.num_rows:
-            batch = batch.filter(mask)
-        find, keys = self._find, self._keys
-        for entity, attribute, at, received, value, text, unit, quality in _columns(batch):
-            series = keys.get((entity, attribute), ...)
-            if series is ...:
-                series = find(entity, attribute)
-            if series is not None:
-                if series.unit is None:
-                    series.unit = unit
-                self._one(series, at, received, value if text is None else _content(text), quality, seq)
+    def gather(self, batches: Sequence[tuple[int, pa.RecordBatch]]) -> Run:
+        """The rows of some records (seq, rows: at least one), to be fed one record after the other."""
+        self.runs.append(Run(batches, self._names, self.arrivals.now - self._shortest))
+        return self.runs[-1]
+
+    def feed(self, run: Run, number: int) -> None:
+        """Evaluates the observations of record `number` of a run, in order. What lies in the calm band of its series
+        is taken in here: the hot path."""
+        get, seq, indexes = self._keys.get, run.seqs[number], run.indexes
+        for key, at, received, value, quality in run.rows(number):
+            series = get(key)
+            if series is None:
+                series = self._find(*key)
+                if series is None:
+                    indexes.append(NOT_OURS)
+                    continue
+            if series.unit is None:
+                series.unit = run.unit(len(indexes))
+            if series.low <= value <= series.high and series.at <= at < series.until and quality == series.quality:
+                series.received = max(series.received, received)
+                if value != series.moved_from and abs(value - series.moved_from) > series.epsilon:
+                    series.moved_from, series.moved_at = value, at
+                series.at, series.value, series.seq = at, value, seq
+                if series.window_us:
+                    series.slide(at, value)
+            else:
+                content = run.content(len(indexes), value)
+                if content.__class__ is not float:
+                    run.others[len(indexes)] = content
+                if run.is_apart(at, received) or not series.same(at, content, quality):
+                    self._one(series, at, received, content, quality, seq)
+                else:
+                    series.feed(at, received, content, quality, seq)
+            indexes.append(series.index)
 
     def _one(self, series: Series, at: int, received: int, value: Any, quality: int, seq: int) -> None:
         for watcher in series.watchers:
             if watcher.due is not None and watcher.due < at:
                 self._advance(watcher, at - 1)
-        self.rows.append((series.index, at, received, seq, value, quality))
-        if series.feed(at, received, value, quality, seq):
-            for watcher in series.watchers:
-                self._step(watcher, at)
-        else:
+        before = series.value, series.quality, series.at, series.seq
+        if not series.feed(at, received, value, quality, seq):
             for watcher in series.watchers:
                 if watcher.program.silences and watcher.level is not None:
                     self._step(watcher, max(series.at, watcher.at))
+            return
+        series.until = RESTLESS
+        if series.bounds and (value != before[0] or quality != before[1] or before[2] < 0):
+            for watcher in series.bounds:
+                watcher.stir()
+        for watcher in series.watchers:
+            self._step(watcher, at)
+        if series.ripe(before[3]):
+            series.eased = seq if ease(series, self._bands) else RESTLESS
 
     def _step(self, watcher: Watcher, at: int) -> None:
         before, hidden, due = watcher.level, watcher.suppressed, watcher.due
-        if watcher.step(at):
+        changed = watcher.step(at)
+        if changed:
             self.touched.add(watcher)
             if watcher.level != before or watcher.suppressed != hidden:
                 self._note_doubt(watcher)
                 self._sink(watcher, watcher.at, before)
+        if changed or watcher.due != due:
+            watcher.stir()
         if watcher.due is not None and watcher.due != due:
             self._push(self._dues, watcher.due, watcher)
 
     def _note_doubt(self, watcher: Watcher) -> None:
         if watcher.rule.maintenance:
-            watcher.series[watcher.rule.attribute].doubt(watcher.rule.id, watcher.level is not None)
+            _doubt(watcher, watcher.level is not None)
 
     def _advance(self, watcher: Watcher, until: int) -> None:
         """Fires what falls due up to an instant, each at its own."""
@@ -159,10 +189,14 @@ class Evaluator:
     def _watch(self, rule: Rule, entity: str) -> None:
         program = self._programs[rule.id]
         watcher = Watcher(program, entity, tuple(self.series_of(entity, name) for name in program.names))
+        watcher.catch_up()
         self.watchers[rule.id, entity] = watcher
         for series in watcher.slots:
             series.watchers.append(watcher)
             series.watchers.sort(key=lambda one: not one.rule.maintenance)
+        for slot in self._bands[program].limits:
+            watcher.slots[slot].bounds += (watcher,)
+        watcher.stir()
         if watcher.program.silences:
             self._push(self._silences, self.arrivals.now, watcher)
 
@@ -173,6 +207,8 @@ class Evaluator:
                 content = known.values.get(name)
                 if name != watcher.rule.attribute and series.at <= 0 and isinstance(content, int | float | str | bool):
                     series.feed(0, 0, content if isinstance(content, str | bool) else float(content), 0, 0)
+                    for one in series.watchers:
+                        one.stir()
 
     def series_of(self, entity: str, attribute: str) -> Series:
         """The series, made when it is not there."""
@@ -206,10 +242,13 @@ class Evaluator:
 
     def drop(self, watcher: Watcher) -> None:
         """Forgets a watcher and its doubts."""
+        watcher.catch_up()
+        watcher.stir()
+        _doubt(watcher, False)
         del self.watchers[watcher.rule.id, watcher.entity]
         for series in watcher.slots:
             series.watchers.remove(watcher)
-            series.doubt(watcher.rule.id, False)
+            series.bounds = tuple(one for one in series.bounds if one is not watcher)
         self.touched.discard(watcher)
         if watcher.saved:
             self.dropped.add((watcher.rule.id, watcher.entity))
@@ -220,6 +259,9 @@ class Evaluator:
         names = [attribute] if attribute is not None else sorted({name for one in watchers for name in one.series})
         emptied = [one for name in names if (one := self._keys.get((entity, name))) is not None]
         for series in emptied:
+            for watcher in series.watchers:
+                watcher.catch_up()
+                watcher.stir()
             series.forget()
         self.emptied.update(emptied)
         for watcher in watchers:
@@ -238,14 +280,10 @@ class Evaluator:
                 self._push(self._dues, watcher.due, watcher)
 
 
-def _content(text: str) -> Any:
-    value = orjson.loads(text)
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _columns(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    instants = [batch.column(name).cast(pa.int64()).to_pylist() for name in ("observed_at", "received_at")]
-    others = [batch.column(name).to_pylist() for name in ("value", "text", "unit", "quality")]
-    return zip(
-        batch.column("entity").to_pylist(), batch.column("attribute").to_pylist(), *instants, *others, strict=True
-    )
+def _doubt(watcher: Watcher, doubted: bool) -> None:
+    series = watcher.series[watcher.rule.attribute]
+    before = series.doubts
+    series.doubt(watcher.rule.id, doubted)
+    if series.doubts != before:  # whoever reads the series must look again, whichever of its attributes comes next
+        for one in series.watchers:
+            one.stir()

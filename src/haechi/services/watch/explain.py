@@ -23,6 +23,7 @@ def explain(evaluator: Evaluator, alarms: Alarms, rule: str, entity: str) -> dic
         raise NotFound(
             f"rule {rule!r} does not watch {entity!r}: no such rule, another type or scope, or nothing arrived yet"
         )
+    watcher.catch_up()
     alarm = alarms.open.get((rule, entity))
     return {
         "rule": rule,

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from haechi.core.times import SECOND
 from haechi.ports import Change, RecordStore
-from haechi.services.watch.evaluator import Evaluator, Row
+from haechi.services.watch.evaluator import Evaluator
+from haechi.services.watch.rows import LAYOUT, Run
 
 COLLECTIONS: dict[str, Sequence[str]] = {
     "alarms": ("open", "state", "rule", "entity", "changed_at", "raised_at"),
@@ -32,9 +34,8 @@ EVERY_US = 60 * SECOND
 EVERY_ROWS = 100_000
 SWEEP = 4  # chunks a commit, so that no commit is a long one
 _ALL = 1 << 40
-_LAYOUT = np.dtype(
-    [("index", "<u4"), ("at", "<i8"), ("received", "<i8"), ("seq", "<i8"), ("value", "<f8"), ("quality", "u1")]
-)
+
+Row = tuple[int, int, int, int, Any, int]  # series index, observed_at, received_at, seq, value, quality
 
 
 class Memory:
@@ -86,17 +87,18 @@ class Memory:
 
     def changes(self, evaluator: Evaluator, seq: int, now: int) -> list[Change]:
         """What makes the evaluator's state durable together with position `seq`."""
-        rows, evaluator.rows = evaluator.rows, []
+        runs, evaluator.runs = evaluator.runs, []
+        rows, others = _together(runs)
         emptied, evaluator.emptied = evaluator.emptied, set()
         changes = list(self._timers(evaluator))
-        self._dirty.update(row[0] // CHUNK for row in rows)
+        self._dirty.update(np.unique(rows["index"] // CHUNK).tolist())
         self._rows += len(rows)
         fresh = evaluator.series[self._known :]
         self._dirty.update(one.index // CHUNK for one in (*fresh, *emptied))
-        if rows or fresh:
-            id = f"{seq:020d}" if rows else f"{seq:020d}.{self._known}"
+        if len(rows) or fresh:
+            id = f"{seq:020d}" if len(rows) else f"{seq:020d}.{self._known}"
             new = [[one.entity, one.attribute, one.unit] for one in fresh]
-            changes.append(Change("journal", id, {"first": self._known, "new": new, **_packed(rows)}))
+            changes.append(Change("journal", id, {"first": self._known, "new": new, **_packed(rows, others)}))
             self._journal.append(id)
         self._known = len(evaluator.series)
         due = self._rows >= EVERY_ROWS or (self._rows and now - self._checked_at >= EVERY_US)
@@ -136,14 +138,21 @@ class Memory:
             self._swept = []
 
 
-def _packed(rows: list[Row]) -> dict[str, Any]:
+def _together(runs: Sequence[Run]) -> tuple[npt.NDArray[np.void], dict[int, Any]]:
+    """The rows of all, in order, and by row what is not a number."""
+    blocks, others, start = [np.zeros(0, LAYOUT)], dict[int, Any](), 0
+    for block, apart in (one.fed() for one in runs):
+        others |= {start + row: content for row, content in apart.items()}
+        blocks.append(block)
+        start += len(block)
+    return np.concatenate(blocks), others
+
+
+def _packed(rows: npt.NDArray[np.void], others: dict[int, Any]) -> dict[str, Any]:
     """Numbers in columns of bytes, anything else beside them by row."""
-    if not rows:
+    if not len(rows):
         return {"rows": "", "others": {}}
-    others = {number: row[4] for number, row in enumerate(rows) if row[4].__class__ is not float}
-    plain = [row if row[4].__class__ is float else (*row[:4], 0.0, row[5]) for row in rows] if others else rows
-    block = np.array(plain, _LAYOUT)
-    columns = b"".join(np.ascontiguousarray(block[name]).tobytes() for name in _LAYOUT.names or ())
+    columns = b"".join(np.ascontiguousarray(rows[name]).tobytes() for name in LAYOUT.names or ())
     return {
         "rows": b64encode(zlib.compress(columns, 1)).decode(),
         "others": {str(one): value for one, value in others.items()},
@@ -154,10 +163,10 @@ def _unpacked(entry: dict[str, Any]) -> Iterator[Row]:
     if not entry["rows"]:
         return
     columns = zlib.decompress(b64decode(entry["rows"]))
-    count, start = len(columns) // _LAYOUT.itemsize, 0
+    count, start = len(columns) // LAYOUT.itemsize, 0
     parts: list[list[Any]] = []
-    for name in _LAYOUT.names or ():
-        kind = _LAYOUT[name]
+    for name in LAYOUT.names or ():
+        kind = LAYOUT[name]
         parts.append(np.frombuffer(columns, kind, count, start).tolist())
         start += count * kind.itemsize
     others = {int(number): value for number, value in entry["others"].items()}

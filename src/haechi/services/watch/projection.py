@@ -82,10 +82,20 @@ class WatchProjection:
         start, fresh = self.position(), to_us(now)
         self._torn = True
         self._reconcile(fresh)
+        waiting: list[tuple[int, pa.RecordBatch]] = []
         for record in records:
             if record.seq > start:
-                (self._command if record.subject == "ops" else self._observe)(record, fresh)
+                found = self._frame(record) if record.subject != "ops" else None
+                if found is None or found.commands:
+                    self._observe(waiting, fresh)
+                if record.subject == "ops":
+                    self._command(record, fresh)
+                elif found is not None:
+                    self._entities_changed(found, fresh)
+                    if found.observations.num_rows:
+                        waiting.append((record.seq, found.observations))
                 self._position = record.seq
+        self._observe(waiting, fresh)
         return self._finish(fresh, self._position)
 
     def tick(self, now: datetime) -> Sequence[Notice]:
@@ -134,18 +144,30 @@ class WatchProjection:
             self._alarms.expire(until)
         self._evaluator.elapse(now)
 
-    def _observe(self, record: Record, now: int) -> None:
+    def _frame(self, record: Record) -> frame.Frame | None:
         try:
-            found = record.frame()
+            return record.frame()
         except InvalidData as error:
             _events.error("frame_skipped", seq=record.seq, reason=error.reason, error=str(error))
+            return None
+
+    def _observe(self, waiting: list[tuple[int, pa.RecordBatch]], now: int) -> None:
+        """The observations of records that came one after the other, with what was over when each came."""
+        if not waiting:
+            return
+        run = self._evaluator.gather(waiting)
+        for number, came_at in enumerate(run.came_at):
+            self._hear(came_at, now)
+            self._evaluator.feed(run, number)
+        waiting.clear()
+
+    def _entities_changed(self, found: frame.Frame, now: int) -> None:
+        if not found.commands:
             return
         if (at := _came_at(found)) is not None:
             self._hear(at, now)
         for command in found.commands:
             self._entity_changed(command, command.at or now)
-        if found.observations.num_rows:
-            self._evaluator.feed(found.observations, record.seq)
 
     def _entity_changed(self, command: frame.EntityCommand, at: int) -> None:
         if command.op in {"delete", "delete_attribute"}:

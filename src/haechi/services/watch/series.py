@@ -2,6 +2,7 @@
 checkpoint and journal after a restart, so `feed` depends on nothing but its arguments and what was fed before.
 """
 
+import math
 from collections import deque
 from typing import Any
 
@@ -10,6 +11,8 @@ from haechi.core.times import DAY
 
 DOUBTFUL = int(Quality.OUT_OF_RANGE | Quality.DEVICE_DOUBT | Quality.STUCK)
 STALE_US = DAY  # received this long after it was observed: history, not a matter for people now
+RESTLESS = -1  # `until` of a series without a calm band; `eased` where none was tried
+LONGEST_REST = 31  # observations after which a band is tried again that was left at once
 SLICES = 64  # a rate window keeps about this many values: memory stays bounded whatever a device's pace is
 
 
@@ -19,16 +22,23 @@ class Series:
     __slots__ = (
         "at",
         "attribute",
+        "bounds",
         "doubts",
+        "eased",
         "entity",
         "epsilon",
+        "high",
         "index",
+        "low",
         "moved_at",
         "moved_from",
+        "patience",
         "quality",
         "received",
+        "rest",
         "seq",
         "unit",
+        "until",
         "value",
         "watchers",
         "window",
@@ -48,6 +58,10 @@ class Series:
         self.window_us = 0  # longest rate window that watches it, 0: none
         self.doubts: frozenset[str] = frozenset()  # maintenance rules that say this sensor is not to be believed
         self.watchers: list[Any] = []
+        self.bounds: tuple[Any, ...] = ()  # watchers that compare others with this value
+        # the calm band, see `calm`: from `low` to `high`, until before `until`; -1: there is none
+        self.low, self.high, self.until = math.inf, -math.inf, RESTLESS
+        self.eased, self.rest, self.patience = RESTLESS, 0, 0
 
     def feed(self, at: int, received: int, value: Any, quality: int, seq: int) -> bool:
         """Takes one observation; False when it is late or stale: something arrived, but the newest value stays."""
@@ -60,7 +74,31 @@ class Series:
             self.moved_from, self.moved_at = value, at
         self.at, self.value, self.quality = at, value, quality
         if self.window_us and not quality & DOUBTFUL and value.__class__ is float:
-            self._slide(at, value)
+            self.slide(at, value)
+        return True
+
+    def same(self, at: int, value: Any, quality: int) -> bool:
+        """Whether a value that is no number says, within the calm band, what the last one said."""
+        return (
+            self.at <= at < self.until
+            and quality == self.quality
+            and value.__class__ is self.value.__class__
+            and value.__class__ is not float
+            and bool(value == self.value)
+        )
+
+    def ripe(self, before: int) -> bool:
+        """Whether to look for a calm band now; `before` is the record of the observation before this one. A band that
+        is left at once every time is looked for ever more seldom."""
+        if self.rest:
+            self.rest -= 1
+            return False
+        if self.eased == before:
+            self.patience = min(LONGEST_REST, 2 * self.patience + 1)
+            self.rest, self.eased = self.patience, RESTLESS
+            return False
+        if self.eased != RESTLESS:
+            self.patience = 0
         return True
 
     def _moved(self, value: Any) -> bool:
@@ -69,7 +107,8 @@ class Series:
             return bool(abs(value - old) > self.epsilon)
         return bool(value != old)
 
-    def _slide(self, at: int, value: float) -> None:
+    def slide(self, at: int, value: float) -> None:
+        """Takes a number into the rate window."""
         window = self.window
         assert isinstance(window, deque), "a series with a window keeps one, see `widen`"
         if not window or at - window[-1][0] >= self.window_us // SLICES:
@@ -127,3 +166,4 @@ class Series:
         """The attribute was deleted: nothing is known any more."""
         self.value, self.at, self.moved_from, self.moved_at, self.quality = None, -1, None, -1, 0
         self.window = deque() if self.window_us else ()
+        self.until = RESTLESS

@@ -10,7 +10,7 @@ from typing import Any
 from haechi.core.alarm import Level
 from haechi.services.watch.bind import Program, Slots, Step
 from haechi.services.watch.rules import LevelRule, Other, Rule, Scalar
-from haechi.services.watch.series import Series
+from haechi.services.watch.series import RESTLESS, Series
 
 
 class Latch:
@@ -112,9 +112,20 @@ class Watcher:
         """The number a comparison of the rule is made with now."""
         return self.program.limit(limit)(self.slots)
 
+    def catch_up(self) -> None:
+        """What its series took in while they were calm has been seen."""
+        for one in self.slots:
+            self.at = max(self.at, one.at)
+
+    def stir(self) -> None:
+        """What its series say next is to be evaluated, whatever it is."""
+        for one in self.slots:
+            one.until = RESTLESS
+
     def step(self, at: int) -> bool:
         """Evaluates at an instant (never before the last one); True when level, suppression or a running time
         changed."""
+        self.catch_up()
         at = max(at, self.at)
         self.at = at
         applies = self.simple or self.rule.hours.holds(at)
@@ -150,6 +161,7 @@ class Watcher:
 
     def dump(self) -> dict[str, Any]:
         """What `load` needs to go on, as JSON."""
+        self.catch_up()
         latches = {one.level.word: [one.on, one.since] for one in self.latches}
         return {
             "rule": self.rule.id,
