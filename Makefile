@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CITY ?= cities/gimpo
 DATA ?= data
-PEER := tests/peers/opcua/node_modules/.ready
+PEERS := tests/peers/opcua/node_modules/.ready $(VENV)/peers/ngsi_ld/.ready
 UI := src/haechi/faces/console/ui/index.html
 CONSOLE_SOURCES := $(shell find console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
@@ -15,7 +15,7 @@ run:
 	@$(MAKE) --silent --jobs=2 setup
 	@HAECHI_BIN=$(BIN) scripts/demo $(CITY) $(DATA)
 
-test: check $(PEER)
+test: check $(PEERS)
 	cd console && npm run --silent check && npm test --silent
 	$(BIN)/pytest --numprocesses 3 --dist loadfile -m 'not alone'
 	$(BIN)/pytest -m alone
@@ -54,12 +54,19 @@ console/node_modules/.ready: console/package-lock.json
 	touch $@
 
 # An independent OPC UA server for the tests.
-$(PEER): tests/peers/opcua/package-lock.json
+tests/peers/opcua/node_modules/.ready: tests/peers/opcua/package-lock.json
 	cd tests/peers/opcua && npm ci --omit=optional --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
+# Two NGSI-LD clients of others for the tests, each with what it needs beside it.
+$(VENV)/peers/ngsi_ld/.ready: tests/peers/ngsi_ld/package-lock.json tests/peers/ngsi_ld/requirements.txt
+	cd tests/peers/ngsi_ld && npm ci --ignore-scripts --no-audit --no-fund --silent
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/ngsi_ld/requirements.txt
 	touch $@
 
 $(UI): console/node_modules/.ready $(CONSOLE_SOURCES)
 	cd console && npm run --silent build
 
 clean:
-	rm -rf $(VENV) console/node_modules tests/peers/opcua/node_modules src/haechi/faces/console/ui $(DATA) artefacts
+	rm -rf $(VENV) console/node_modules tests/peers/*/node_modules src/haechi/faces/console/ui $(DATA) artefacts

@@ -217,11 +217,15 @@ class RecordStore(Protocol):
     ) -> list[dict[str, Any]]:
         """Documents whose fields equal `where` (a tuple or list value means: one of). `order` "-at" is descending."""
 
-    def version(self) -> object:
-        """Equal only while nothing was committed, by whatever process. Cheap, and never waits for a commit."""
-
     def close(self) -> None:
         """Closes the file."""
+
+
+class VersionedRecords(RecordStore, Protocol):
+    """Records whose readers remember what they read."""
+
+    def version(self) -> object:
+        """Equal only while nothing was committed, by whatever process. Cheap, and never waits for a commit."""
 
 
 @dataclass(frozen=True, slots=True)

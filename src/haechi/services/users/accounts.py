@@ -1,4 +1,4 @@
-"""People: users with roles, their passwords and sessions, in a `RecordStore`. Used by the console face and the CLI."""
+"""People: users with roles, their passwords and sessions, in `VersionedRecords`. Used by the console face and the CLI."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ import structlog
 
 from haechi.core.errors import Busy, Conflict, InvalidData, NotFound, Refused
 from haechi.core.times import SECOND, to_us
-from haechi.ports import Change, Clock, RecordStore
+from haechi.ports import Change, Clock, VersionedRecords
 from haechi.services.users.passwords import Passwords
 from haechi.services.users.throttle import Throttle
 
@@ -54,7 +54,7 @@ class Accounts:
     """Users and sessions over a store of `COLLECTIONS`. `token` gives a new secret of 256 bits, as text."""
 
     def __init__(
-        self, store: RecordStore, clock: Clock, token: Callable[[], str], passwords: Passwords | None = None
+        self, store: VersionedRecords, clock: Clock, token: Callable[[], str], passwords: Passwords | None = None
     ) -> None:
         self._store = store
         self._clock = clock
