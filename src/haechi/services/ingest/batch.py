@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from haechi.core.errors import InvalidData
 from haechi.core.frame import EMPTY, Frame, Quarantined, Tally
 from haechi.core.message import Message, Sample
-from haechi.core.observation import SCHEMA
+from haechi.services.ingest import columns
 from haechi.services.ingest.mapping import Mapper, Row
 
 ROWS = 20_000  # in one frame at most: some megabytes, so that no consumer chokes on one message
@@ -93,9 +93,9 @@ class Builder:
 
     def frames(self) -> list[Frame]:
         """Everything added so far, in frames the log takes: each accounts for what it holds itself."""
-        rows = self.observations()
+        rows, link = columns.observations(self._rows)
         pieces = [one for start in range(0, rows.num_rows, ROWS) for one in _halved(rows.slice(start, ROWS))]
-        frames = [Frame(tallies=_stored_tallies(piece), observations=piece) for piece in pieces]
+        frames = [Frame(tallies=_stored_tallies(piece, link), observations=piece) for piece in pieces]
         frames += [Frame(tallies=_held_tallies(some), quarantined=some) for some in _packed(self._quarantined)]
         refused = {link: Tally(sum(one.values()), 0, 0, one) for link, one in self._rejected.items()}
         frames += [Frame(tallies=refused)] if refused else []
@@ -105,13 +105,7 @@ class Builder:
 
     def observations(self) -> pa.RecordBatch:
         """The rows in `core.observation.SCHEMA`."""
-        if not self._rows:
-            return EMPTY
-        places, observed_at, received_at, value, text, quality = zip(*self._rows, strict=True)
-        entity, attribute, unit, link = zip(*places, strict=True)
-        columns = (entity, attribute, observed_at, received_at, value, text, unit, quality, link)
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-        return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+        return columns.observations(self._rows)[0]
 
 
 def _wanted(samples: Sequence[Sample], only: frozenset[int | str]) -> list[int]:
@@ -129,13 +123,15 @@ def _total(tallies: Sequence[Mapping[str, Tally]]) -> int:
 
 def _halved(rows: pa.RecordBatch) -> list[pa.RecordBatch]:
     """The rows in pieces of bounded size: texts may be long."""
-    if rows.nbytes <= ROW_BYTES or rows.num_rows < 2:
+    if rows.num_rows < 2 or rows.column("text").null_count == rows.num_rows or rows.nbytes <= ROW_BYTES:
         return [rows]
     half = rows.num_rows // 2
     return [*_halved(rows.slice(0, half)), *_halved(rows.slice(half))]
 
 
-def _stored_tallies(rows: pa.RecordBatch) -> dict[str, Tally]:
+def _stored_tallies(rows: pa.RecordBatch, only: str | None) -> dict[str, Tally]:
+    if only is not None:
+        return {only: Tally(rows.num_rows, rows.num_rows, 0)}
     counts = pc.value_counts(rows.column("link")).to_pylist()
     return {one["values"]: Tally(one["counts"], one["counts"], 0) for one in counts}
 

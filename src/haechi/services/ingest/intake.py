@@ -13,6 +13,7 @@ from haechi.core.frame import Frame, encode
 from haechi.core.message import Message
 from haechi.ports import Log, Receipt
 from haechi.services.ingest.batch import Builder
+from haechi.services.ingest.gathering import Gathering
 from haechi.services.ingest.mapping import Mapper
 from haechi.services.ingest.pace import Pace
 
@@ -21,12 +22,10 @@ GROUP_BYTES = 8 * 1024 * 1024  # of their payloads, likewise
 WAITING = 20_000  # messages that may wait for the log; callers beyond that wait themselves (back-pressure)
 WAITING_BYTES = 32 * 1024 * 1024  # of their payloads, likewise
 IN_FLIGHT = 2  # commits under way at once
-# Under load commits begin so far apart. A frame costs all who read it about 1.4 ms whatever it holds: frames of 20 rows
-# took 156 us of processor time an observation, frames of 500 took 90 (`python -m bench profile`).
-LOAD, LINGER_S = 32, 0.01
 REJECT_FLUSH_S = 1.0
 STOP_S, STOP_TRIES = 10.0, 500  # how long a stop waits for commits under way
 RETRY_S = 0.5
+ONE = (1, 0)  # what became of most messages: kept once, so that the collector has nothing to walk
 NO_ROOM = "it cannot be mapped whole, and quarantine is full: nothing of it was stored; mend it, or empty quarantine"
 
 _events = structlog.get_logger("ingest")
@@ -61,7 +60,8 @@ class GroupIntake:
         """`room`: whether quarantine may take more; while not, what would go there is refused as a whole."""
         self._log, self._mappers, self._room = log, mappers, room
         self._waiting: deque[_Batch] = deque()
-        self._last = (0, 0.0)  # messages in the commit begun last, and when
+        self._gathering = Gathering(lambda: asyncio.get_running_loop().time())
+        self._turn = asyncio.Lock()  # only one commit at a time gathers
         self._callers: deque[_Caller] = deque()
         self._backlog = self._bytes = 0  # messages accepted and not settled, and their payloads
         self._under_way = 0
@@ -89,12 +89,14 @@ class GroupIntake:
         batch = _Batch(messages, sum(len(one.payload) for one in messages))
         await self._admit(batch)
         self._waiting.append(batch)
+        self._gathering.came(len(messages), batch.size)
         self._work.set()
         try:
             return await batch.done
         except asyncio.CancelledError:
             if batch in self._waiting:
                 self._waiting.remove(batch)
+                self._gathering.left(len(batch.messages), batch.size)
                 self._free(len(batch.messages), batch.size)
             raise
 
@@ -159,13 +161,13 @@ class GroupIntake:
 
     async def _commit_for_ever(self) -> None:
         while True:
-            await self._work.wait()
-            await self._linger()
-            batches = self._take()
-            self._last = (sum(len(one.messages) for one in batches), asyncio.get_running_loop().time())
-            if not self._waiting:
-                self._work.clear()
-            rejected, self._rejected = self._rejected, {}
+            async with self._turn:
+                await self._work.wait()
+                await self._gathering.linger()
+                batches = self._take()
+                if not self._waiting:
+                    self._work.clear()
+                rejected, self._rejected = self._rejected, {}
             if batches or rejected:
                 self._under_way += 1
                 try:
@@ -174,12 +176,6 @@ class GroupIntake:
                     self._under_way -= 1
                     self._free(sum(len(one.messages) for one in batches), sum(one.size for one in batches))
 
-    async def _linger(self) -> None:
-        """Lets more gather where the last commit had much: a device alone is never kept waiting."""
-        count, began = self._last
-        if count >= LOAD and sum(len(one.messages) for one in self._waiting) < GROUP:
-            await asyncio.sleep(began + LINGER_S - asyncio.get_running_loop().time())
-
     def _take(self) -> list[_Batch]:
         batches: list[_Batch] = []
         count = size = 0
@@ -187,6 +183,9 @@ class GroupIntake:
             batches.append(self._waiting.popleft())
             count += len(batches[-1].messages)
             size += batches[-1].size
+        self._gathering.left(count, size)
+        if batches:
+            self._gathering.begins(count)
         return batches
 
     async def _commit(self, batches: Sequence[_Batch], rejected: Mapping[tuple[str, str], int]) -> None:
@@ -231,6 +230,7 @@ class GroupIntake:
 
 
 def _add(builder: Builder, batch: _Batch, room: bool) -> Receipt:
+    stored = quarantined = 0
     each: list[tuple[int, int]] = []
     refused: dict[int, str] = {}
     for index, message in enumerate(batch.messages):
@@ -239,8 +239,10 @@ def _add(builder: Builder, batch: _Batch, room: bool) -> Receipt:
             builder.take_back(message, added, "quarantine_full")
             refused[index] = NO_ROOM
             added = (0, 0)
-        each.append(added)
-    return Receipt(sum(one for one, _ in each), sum(one for _, one in each), refused, each)
+        stored += added[0]
+        quarantined += added[1]
+        each.append(ONE if added == ONE else added)
+    return Receipt(stored, quarantined, refused, each)
 
 
 def _settle(batches: Sequence[_Batch], error: Exception) -> None:

@@ -6,8 +6,7 @@ batches grow exactly as the platform slows down.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -32,8 +31,7 @@ class Sender(Protocol):
         """There is room again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A message that waits for the log. `packet` is what to answer, None when nobody waits for one."""
 
     message: Message

@@ -25,7 +25,7 @@ from haechi.ports import AdapterContext, Receipt
 
 STOP_S = 1.0  # what clients get to take their last answers when the door closes
 RETRY_S = 0.2
-IN_FLIGHT = 4  # batches on their way to the log: one is decoded while others are being written
+IN_FLIGHT = 4  # full batches on their way to the log, or as much in smaller ones
 PENDING_BYTES = 2 << 20  # of payloads: a batch stays well below what one message of the log may hold
 _events = structlog.get_logger("mqtt")
 
@@ -55,7 +55,8 @@ class MqttAdapter:
         self._flushing: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None]
         self._last: asyncio.Task[None] | None = None  # the newest batch on its way
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._under_way = self._bytes_under_way = 0  # packets on their way to the log, and their payloads
+        self._arrived = asyncio.Event()  # some of them are there
         self._tasks: set[asyncio.Task[None]] = set()
         self._unlisten: list[Callable[[], Awaitable[None]]] = []
 
@@ -68,6 +69,7 @@ class MqttAdapter:
             return
         secure, where = tls(self.settings), (self.settings.host, self.settings.port)
         self._entries, self.held, self._bytes = [], [], 0
+        self._under_way = self._bytes_under_way = 0
         self.loop = asyncio.get_running_loop()
         self.hub = KeptHub(self.context.data, hub_limits(self.settings), self.now())
         self.courier = Courier(self.settings.commands, self.hub, self._told, self.now)
@@ -177,16 +179,28 @@ class MqttAdapter:
         await asyncio.sleep(self.settings.gather_ms / 1000)
         most = self.settings.gather_max
         while self._entries:
-            await self._slots.acquire()
+            while self._under_way >= IN_FLIGHT * most or self._bytes_under_way >= IN_FLIGHT * PENDING_BYTES:
+                self._arrived.clear()
+                await self._arrived.wait()
             batch, self._entries = self._entries[:most], self._entries[most:]
-            self._bytes -= sum(len(one.message.payload) for one in batch if one.message)
-            self._last = self._spawn(self._store(batch, self._last))
-            self._last.add_done_callback(lambda _: self._slots.release())
+            size = sum(len(one.message.payload) for one in batch if one.message)
+            self._bytes -= size
+            self._bytes_under_way += size
+            self._under_way += len(batch)
+            self._last = self._spawn(self._store(batch, size, self._last))
             held, self.held = self.held, []
             for connection in held:
                 self.loop.call_soon(connection.release, GATHER)
 
-    async def _store(self, batch: Sequence[Entry], before: asyncio.Task[None] | None) -> None:
+    async def _store(self, batch: Sequence[Entry], size: int, before: asyncio.Task[None] | None) -> None:
+        try:
+            await self._settled(batch, before)
+        finally:
+            self._under_way -= len(batch)
+            self._bytes_under_way -= size
+            self._arrived.set()
+
+    async def _settled(self, batch: Sequence[Entry], before: asyncio.Task[None] | None) -> None:
         messages = [entry.message for entry in batch if entry.message is not None]
         try:
             receipt = await self._accept(messages) if messages else Receipt()

@@ -30,6 +30,7 @@ _NUMBER = re.compile(r" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *
 _WITH_UNIT = re.compile(r"([^()]*)\(([^()]*)\) *")
 _DATA_TIME = re.compile(r"[0-9]{14}(?:[0-9]{3})?")
 _REAL_TIME = "2011"
+_NAMES_MAX = 10_000  # words remembered: the factors of a city are some hundreds
 
 
 def create(settings: Mapping[str, Any]) -> "Hj212Codec":
@@ -64,6 +65,7 @@ class Hj212Codec:
     def __init__(self, zone: ZoneInfo, encoding: str, good_flags: frozenset[str], with_command: bool) -> None:
         self._zone, self._encoding, self._good, self._with_command = zone, encoding, good_flags, with_command
         self._last_time: tuple[str, int] = ("", 0)  # the devices of a city tell the same hour: worth remembering one
+        self._words: dict[str, tuple[str, str]] = {}  # name -> factor, and what of Flag, SampleTime, Info it ends in
 
     def decode(self, message: Message) -> Sequence[Sample]:
         """Samples named `<factor>-<kind>` (`a34004-Rtd`) of device MN, at DataTime (or -SampleTime) in the zone.
@@ -93,23 +95,50 @@ class Hj212Codec:
         return observed_at
 
     def _read_group(self, group: str, upload: _Upload, observed_at: int | None, samples: list[Sample]) -> None:
-        items: list[tuple[str, str, str]] = []
+        first, comma, second = group.partition(",")
+        if comma and "," not in second and self._read_pair(first, second, upload, observed_at, samples):
+            return
+        items: list[tuple[str, str, bool, str]] = []
         doubts: dict[str, bool] = {}
+        words = self._words
         for item in group.split(","):
             name, equals, text = item.partition("=")
             if not equals or not name:
                 raise InvalidData(f"{item!r} is no name=value", "bad_pair")
-            factor, _, kind = name.rpartition("-")
+            factor, kind = words[name] if name in words else self._word(name)
             if kind == "Flag":
                 doubts[factor] = text not in upload.good
             elif kind == "SampleTime":
                 observed_at = self._instant(text)
             else:
-                items.append((name, factor, text))
-        for name, factor, text in items:
-            value, unit = _value(name, text)
+                items.append((name, factor, kind == "Info", text))
+        for name, factor, is_text, text in items:
+            value, unit = (text, None) if is_text else _value(text)
             doubt = factor in doubts and doubts[factor]
             samples.append(Sample(upload.prefix + name, value, observed_at, unit, doubt, upload.mn))
+
+    def _read_pair(
+        self, first: str, second: str, upload: _Upload, observed_at: int | None, samples: list[Sample]
+    ) -> bool:
+        """The shape nearly all groups have, a number and its flag, at half the price; False: it is another."""
+        name, _, text = first.partition("=")
+        flag, equals, letter = second.partition("=")
+        words = self._words
+        if name not in words or flag not in words or not text or not equals:
+            return False
+        (factor, kind), (flagged, flag_kind) = words[name], words[flag]
+        if kind or flag_kind != "Flag" or factor != flagged:
+            return False
+        value, unit = _value(text)
+        samples.append(Sample(upload.prefix + name, value, observed_at, unit, letter not in upload.good, upload.mn))
+        return True
+
+    def _word(self, name: str) -> tuple[str, str]:
+        factor, dash, kind = name.rpartition("-")
+        word = (factor, kind if kind in ("Flag", "SampleTime") or (dash and kind == "Info") else "")
+        if len(self._words) < _NAMES_MAX:
+            self._words[name] = word
+        return word
 
     def _instant(self, text: str) -> int:
         if text == self._last_time[0]:
@@ -126,10 +155,8 @@ class Hj212Codec:
         return instant
 
 
-def _value(name: str, text: str) -> tuple[float | str, str | None]:
+def _value(text: str) -> tuple[float | str, str | None]:
     """The value and the unit the text itself names; other than plain numbers (`nan`, `1_0`, ``) stays text."""
-    if name.endswith("-Info"):
-        return text, None
     if _NUMBER.fullmatch(text):
         return (value, None) if isfinite(value := float(text)) else (text, None)
     with_unit = _WITH_UNIT.fullmatch(text)
