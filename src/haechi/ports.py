@@ -251,14 +251,17 @@ class EntityQuery:
     limit: int = 20
     offset: int = 0
     count: bool = False
+    raw: bool = False  # documents as they are stored will do
 
 
 @dataclass(frozen=True, slots=True)
 class EntityPage:
-    """Entities in order of creation, and how many match in all when it was asked."""
+    """Entities in order of creation, and how many match in all when it was asked; or, where that will do and costs
+    less, their stored documents."""
 
     entities: list[dict[str, Any]]
     total: int | None = None
+    documents: list[bytes] | None = None
 
 
 class EntityStore(Protocol):

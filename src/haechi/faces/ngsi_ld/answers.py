@@ -49,6 +49,24 @@ def wanted_of(request: Request, given: Parameters, context: Context) -> Wanted:
     return Wanted(media, view, join_of(given), context.expand(geoproperty or "location"), bare, version)
 
 
+def is_whole(wanted: Wanted) -> bool:
+    """Whether the client sees whole entities as JSON, in one of the forms every client may ask for."""
+    view = wanted.view
+    narrowed = view.only or view.without or view.datasets or view.languages
+    return wanted.media == JSON and not (narrowed or wanted.join.form or wanted.version)
+
+
+def whole(face: Face, wanted: Wanted, document: bytes) -> Response:
+    """The answer with one whole entity, given as it is stored."""
+    return face.answer_as(JSON, face.rendered.of([document], wanted.view)[0], wanted.view.context)
+
+
+def wholes(face: Face, wanted: Wanted, documents: list[bytes], headers: Headers) -> Response:
+    """The answer with a page of whole entities, given as they are stored."""
+    body = b"[" + b",".join(face.rendered.of(documents, wanted.view)) + b"]"
+    return face.answer_as(JSON, body, wanted.view.context, headers)
+
+
 async def retrieved(face: Face, wanted: Wanted, entity: Entity, headers: Headers = ()) -> Response:
     """The answer with one entity; flat, a list of it and those it leads to when there are any."""
     rows = await _rows(face, wanted, [entity])

@@ -47,6 +47,8 @@ async def retrieve(face: Face, request: Request, id: str) -> Response:
     given = parameters(request, f"type geometryProperty {SHOWN}")
     context = await face.context(request)
     wanted = answers.wanted_of(request, given, context)
+    if answers.is_whole(wanted) and "type" not in given.given and not face.distributed:
+        return answers.whole(face, wanted, existing(id, face.services.store.load([_uri(id)]).get(id)))
     entity = of_type(given, context, existing(_uri(id), await face.entity(id)))
     attrs = {context.expand(name) for name in given.names("attrs")}
     if attrs and attrs.isdisjoint(entity["attrs"]):
@@ -85,12 +87,16 @@ async def answered(
     question = dataclasses.replace(question, limit=more, offset=offset, count=queries.counted(given))
     orders = ordering.parse(given.get, context.expand)
     mapped = await entity_maps.followed(face, request, given, question, orders)
+    if answers.is_whole(wanted) and not mapped and not face.distributed:
+        question = dataclasses.replace(question, raw=True)
     found = mapped.page if mapped else await queries.page_found(face, question, orders)
     again = {name: value for name, value in request.query_params.items() if name != "entityMap"}
-    links = queries.page_links(request.url.path, again, page, len(found.entities) > limit)
+    links = queries.page_links(request.url.path, again, page, len(found.documents or found.entities) > limit)
     headers = [("Link", link) for link in links]
     if found.total is not None:
         headers.append(("NGSILD-Results-Count", str(found.total)))
+    if found.documents is not None:
+        return answers.wholes(face, wanted, found.documents[:limit], headers)
     response = await answers.queried(face, wanted, found.entities[:limit], headers)
     return mapped.named(response) if mapped else response
 

@@ -13,6 +13,7 @@ from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, NotSupported
 from haechi.faces.ngsi_ld.errors import details
 from haechi.faces.ngsi_ld.links import query_context_of
+from haechi.faces.ngsi_ld.rendered import Rendered
 from haechi.faces.ngsi_ld.requests import GEO, LD, answer_type, read
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.writes import Writes
@@ -33,6 +34,7 @@ class Face:
         self.services = services
         self.writes = Writes(services.write, services.clock)
         self.maps = EntityMaps()
+        self.rendered = Rendered()
 
     @property
     def history(self) -> EvolutionReader:
@@ -76,13 +78,13 @@ class Face:
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         status: int = 200,
     ) -> Response:
-        """The same in that media type; GeoJSON may have its context in the body already."""
+        """The same in that media type; GeoJSON may have its context in the body already. Bytes are JSON as they are."""
         pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
         if media == LD:
             body = [_inside(one, context) for one in body] if isinstance(body, list) else _inside(body, context)
         elif not (media == GEO and "@context" in body):
             pairs.append(("Link", context.link))
-        response = Response(orjson.dumps(body), status, media_type=media)
+        response = Response(body if isinstance(body, bytes) else orjson.dumps(body), status, media_type=media)
         for name, value in pairs:
             response.headers.append(name, value)
         return response

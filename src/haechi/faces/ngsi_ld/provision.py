@@ -1,7 +1,7 @@
 """Decides what a change to one entity does, clause by clause of 5.6, for single and batch operations alike. Pure."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from haechi.core import attribute as attributes
 from haechi.core import entity as stored
@@ -13,6 +13,7 @@ from haechi.faces.ngsi_ld.writes import Change
 from haechi.services.ngsi_ld.names import Context
 
 Body = Mapping[str, Any]
+T = TypeVar("T", Entity, bytes)
 
 
 class Outcome(NamedTuple):
@@ -81,7 +82,7 @@ def sound_and_existing(body: Body, context: Context, old: Entity | None, reading
     return existing(body["id"], old)
 
 
-def existing(id: str, old: Entity | None) -> Entity:
+def existing(id: str, old: T | None) -> T:
     """The entity, or ResourceNotFound."""
     if old is None:
         raise NotFound(f"no entity {id}; create it with POST /entities")

@@ -56,7 +56,10 @@ def _plain(db: sqlite3.Connection, query: EntityQuery, kinds: list[int], values:
     if query.count:
         total = sum(1 for _ in _of_kinds(db, kinds)) if len(kinds) > 1 else _count(db, kinds)
     numbers = list(islice(_of_kinds(db, kinds, query.offset if len(kinds) < 2 else 0), *_window(query, kinds)))
-    return EntityPage([values.entity(db, one) for one in _documents(db, iter(numbers), values)], total)
+    documents = _documents(db, iter(numbers), values)
+    if query.raw:
+        return EntityPage([], total, [values.body(db, one) for one in documents])
+    return EntityPage([values.entity(db, one) for one in documents], total)
 
 
 def _window(query: EntityQuery, kinds: list[int]) -> tuple[int, int]:
