@@ -18,6 +18,7 @@ from haechi.app.settings import RunSettings
 from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame
 from haechi.core.times import to_us
+from haechi.faces.ngsi_ld.expiry import Expiry
 from haechi.faces.ngsi_ld.routes import NgsiServices
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.ports import Bus, Clock, EvolutionReader, RecordStore
@@ -68,6 +69,7 @@ class Broker:
             return Contexts(own, self._download, needs.clock, lambda: uuid.uuid4().hex, needs.documents)
 
         tenants = Tenants(parts.tenant_store(needs.settings), needs.clock, store, contexts)
+        self._expiry = Expiry(needs.entities, needs.write, parts.ends_store(needs.settings), needs.clock)
         book = Book(parts.subscription_store(needs.settings))
         self._notifier = Notifier(
             Sources(book, needs.entities, needs.entities, tenants.contexts, self._send, needs.clock, self._tell_seen)
@@ -81,6 +83,7 @@ class Broker:
             self._notifier,
             self._watched_anew,
             tenants,
+            self._expiry,
             needs.history,
             needs.instances_most,
             sources=self._sources.of(DEFAULT),
@@ -111,8 +114,8 @@ class Broker:
             stack.push_async_callback(self._send.close)
             stack.push_async_callback(await self._needs.bus.listen("applied.context", self._wake))
             stack.push_async_callback(self._forward.close)
-            delivering = asyncio.create_task(self._deliver())
-            stack.push_async_callback(_ended, delivering)
+            for work in (self._deliver(), self._expiry.run()):
+                stack.push_async_callback(_ended, asyncio.create_task(work))
             await self._sources.load()
             stack.push_async_callback(self._sources.close)
             sweeping = asyncio.create_task(self._sweep())

@@ -146,6 +146,11 @@ def tenant_store(settings: RunSettings) -> RecordStore:
     return SqliteRecords(settings.folder / "tenants.db", known.COLLECTIONS)
 
 
+def ends_store(settings: RunSettings) -> RecordStore:
+    """Which entities have something that ends, and when; written by the api role."""
+    return SqliteRecords(settings.folder / "ends.db", {"ends": ()})
+
+
 def command_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:
     """Setpoints and their steps; written by the pipeline alone."""
     return SqliteRecords(settings.folder / "commands.db", commands.COLLECTIONS, read_only=read_only)

@@ -43,6 +43,8 @@ def entity_from(document: Mapping[str, Any], expand: Expand = _as_is) -> Entity:
     entity: Entity = {"id": id, "type": types}
     if "scope" in document:
         entity["scope"] = scope_from(document["scope"])
+    if "expiresAt" in document:
+        entity["expiresAt"] = end_from(document["expiresAt"])
     entity["attrs"] = attributes_from(document, expand)
     return entity
 
@@ -66,6 +68,22 @@ def scope_from(given: object) -> list[str]:
             "bad_request",
         )
     return list(dict.fromkeys(scopes))
+
+
+def end_from(given: object) -> int:
+    """When an entity ends (clause 5.2.4), in microseconds."""
+    try:
+        return _instant_from(given)
+    except (ValueError, OverflowError) as error:
+        raise InvalidData(
+            f"expiresAt must be a date-time such as 2026-11-22T09:00:00Z, not {_short(given)}", "bad_request"
+        ) from error
+
+
+def _instant_from(value: object) -> int:
+    instant = parse_iso(value) if isinstance(value, str) and "T" in value and value.endswith("Z") else _no_instant()
+    from_us(instant)  # not so near to an end of the calendar that it could not be written back
+    return instant
 
 
 def name_from(name: object) -> str:
@@ -108,7 +126,7 @@ def attributes_from(
     return found
 
 
-_ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "scope", "@context"})
+_ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "scope", "@context", "expiresAt"})
 
 
 class _Reader:
@@ -174,7 +192,7 @@ class _Reader:
     def _part(self, given: Mapping[str, Any]) -> bool:
         """In a merge patch: a piece of an instance rather than a compound value."""
         return self._fragments and (
-            not {"unitCode", "observedAt", "datasetId"}.isdisjoint(given)
+            not {"unitCode", "observedAt", "expiresAt", "datasetId"}.isdisjoint(given)
             or (bool(given) and all(self._is_instance(one) for one in given.values()))
         )
 
@@ -215,8 +233,8 @@ class _Reader:
     def _metadata(self, name: str, value: object) -> Any:
         if self._fragments and name != "datasetId" and value == NULL:
             return None
-        if name == "observedAt":
-            return self._instant(value)
+        if name in {"observedAt", "expiresAt"}:
+            return self._instant(name, value)
         if name == "datasetId":
             if (not is_uri(value) and value != "@none") or value == NULL:
                 raise self._wrong(f"datasetId must be a URI, not {_short(value)}")
@@ -227,17 +245,13 @@ class _Reader:
             raise self._wrong(f"{name} must be a text, not {_short(value)}")
         return value
 
-    def _instant(self, value: object) -> int:
+    def _instant(self, name: str, value: object) -> int:
         try:
-            instant = (
-                parse_iso(value) if isinstance(value, str) and "T" in value and value.endswith("Z") else _no_instant()
-            )
-            from_us(instant)  # not so near to an end of the calendar that it could not be written back
+            return _instant_from(value)
         except (ValueError, OverflowError) as error:
             raise self._wrong(
-                f"observedAt must be a date-time such as 2026-11-22T09:00:00Z, not {_short(value)}"
+                f"{name} must be a date-time such as 2026-11-22T09:00:00Z, not {_short(value)}"
             ) from error
-        return instant
 
     def _content(self, kind: str, value: object) -> Any:
         if self._removes and (value == NULL or (kind == "LanguageProperty" and value == {"@none": NULL})):
@@ -314,8 +328,8 @@ class _Reader:
 
 PROOF = "ngsildproof"  # the one attribute that may carry seals
 SEALS = ("entityIdSealed", "entityTypeSealed")
-_METADATA = frozenset({"unitCode", "observedAt", "datasetId", "objectType", "valueType"})
-_LATER = frozenset({"expiresAt", "entity", "entityList"})
+_METADATA = frozenset({"unitCode", "observedAt", "expiresAt", "datasetId", "objectType", "valueType"})
+_LATER = frozenset({"entity", "entityList"})
 _OUTPUT_ONLY = frozenset(
     f"previous{name}" for name in ("Value", "Object", "LanguageMap", "Vocab", "Json", "ValueList", "ObjectList")
 )

@@ -17,6 +17,8 @@ from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.observation import Observation, from_batch, to_batch
 from haechi.core.times import to_us
+from haechi.faces.ngsi_ld.expiry import COLLECTIONS as ENDS
+from haechi.faces.ngsi_ld.expiry import Expiry
 from haechi.faces.ngsi_ld.routes import NgsiServices, routes
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
@@ -60,7 +62,7 @@ class Api:
     """The client, and what its requests left on the log."""
 
     def __init__(self, store: SqliteEntities, folder: Path) -> None:
-        self.clock = Clock()
+        self.store, self.clock = store, Clock()
         self.frames: list[Frame] = []
         self.served: dict[str, bytes] = {}
         self._records = SqliteRecords(folder / "jsonld.db", COLLECTIONS)
@@ -73,6 +75,8 @@ class Api:
         contexts, self.book = self.tenants.contexts(""), Book(SqliteRecords(folder / "subscriptions.db", SUBSCRIPTIONS))
         self._sources = Sources(self.book, store, store, self.tenants.contexts, self._send, self.clock, self._seen)
         self.notifier = self.reopened_notifier()
+        self._ends = SqliteRecords(folder / "ends.db", ENDS)
+        self.expiry = self.reopened_expiry(store)
         self.asked: list[Outgoing] = []  # of other context sources
         self.answers: dict[str, tuple[int, Any]] = {}  # method and URL before its ? -> status and body
         self._registrations = SqliteRecords(folder / "registrations.db", REGISTRATIONS)
@@ -85,6 +89,7 @@ class Api:
             self.notifier,
             self._watched_anew,
             self.tenants,
+            self.expiry,
             sources=self.every_source.of(""),
             every_source=self.every_source,
         )
@@ -121,6 +126,10 @@ class Api:
     def reopened_notifier(self) -> Notifier:
         """As after a restart."""
         return Notifier(self._sources)
+
+    def reopened_expiry(self, store: SqliteEntities) -> Expiry:
+        """As after a restart."""
+        return Expiry(store, self._write, self._ends, self.clock)
 
     def reopened_tenants(self) -> Tenants:
         """As after a restart."""

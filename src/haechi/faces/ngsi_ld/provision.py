@@ -138,6 +138,9 @@ def _head(document: Body, context: Context, id: str) -> dict[str, Any]:
     if "scope" in document:
         scope = document["scope"]
         head["scope"] = None if scope == stored.NULL else attributes.scope_from(scope)
+    if "expiresAt" in document:
+        given = document["expiresAt"]
+        head["expiresAt"] = None if given == stored.NULL else attributes.end_from(given)
     return head
 
 
@@ -200,7 +203,7 @@ def _put(
             taken[name] = fits
         if fits is not None and len(fits) < len(instances or (None,)):
             refused[name] = f"{name} {reason}"
-    nothing = not taken and not set(head) & {"type", "scope"}
+    nothing = not taken and not set(head) & {"type", "scope", "expiresAt"}
     change = None if nothing else _as_change(old, {**head, "attrs": taken})
     return Outcome(change, [*taken, *(["scope"] if "scope" in head else [])], refused)
 
@@ -213,7 +216,7 @@ def _as_change(old: Entity, body: dict[str, Any]) -> Change:
             one["attrs"] = nested
         else:
             one.pop("attrs", None)
-    goes = body.get("scope", ()) is None or None in body["attrs"].values() or any(map(_removed, instances))
+    goes = body.get("scope", ()) is None or body.get("expiresAt", ()) is None or None in body["attrs"].values() or any(map(_removed, instances))
     return Change("merge", old["id"], {**body, "whole": True}, old=old) if goes else Change("upsert", old["id"], body)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from haechi.core.frame import Frame
+from haechi.faces.ngsi_ld.expiry import Expiry
 from haechi.ports import Clock, EntityCensus, EntityStore, EvolutionReader
 from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.registrations.sources import AllSources, Sources
@@ -29,6 +30,7 @@ class NgsiServices:
     notifier: Subscriptions
     watched_anew: Callable[[], Awaitable[None]]
     tenants: Tenants
+    expiry: Expiry
     history: EvolutionReader | None = None  # None: this process has none; the temporal API says so
     instances_most: int = 10_000  # of attributes in one answer of the temporal API
     sources: Sources = field(kw_only=True)  # other context sources; of all tenants: `every_source`

@@ -4,6 +4,7 @@ Every service is the tenant's own before a resource sees it; a service that is n
 tenants here keeps the process from starting, so that no new one can leak.
 """
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,12 +16,12 @@ from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.services.tenants.evolution import TenantEvolution
 from haechi.services.tenants.known import MOST
 from haechi.services.tenants.live import CityEntities, TenantEntities
-from haechi.services.tenants.names import DEFAULT, checked
+from haechi.services.tenants.names import DEFAULT, checked, split
 from haechi.services.tenants.told import TenantNotifier
 
 HEADER = "NGSILD-Tenant"
 _MAPPED = frozenset({"store", "write", "contexts", "notifier", "history", "sources"})
-_COMMON = frozenset({"clock", "watched_anew", "tenants", "instances_most", "every_source"})
+_COMMON = frozenset({"clock", "watched_anew", "tenants", "expiry", "instances_most", "every_source"})
 # What makes a tenant that is not there yet (clause 5.5.10); every other operation needs one that is.
 _MAKING = frozenset(
     {
@@ -43,8 +44,19 @@ class Faces:
 
     def __init__(self, services: NgsiServices) -> None:
         assert {one.name for one in fields(services)} == _MAPPED | _COMMON, "say of each service whose it is"
-        self._services = services
+        self._services = services = replace(services, write=services.expiry.write)
         self._faces: dict[str, Face] = {DEFAULT: Face(_city(services))}
+        services.expiry.holding = self._holding
+
+    def _holding(self, id: str) -> AbstractAsyncContextManager[None]:
+        tenant, bare = split(id)
+        return self._face(tenant).writes.holding([bare])
+
+    def _face(self, name: str) -> Face:
+        if name not in self._faces:
+            self._room()
+            self._faces[name] = Face(_own(self._services, name))
+        return self._faces[name]
 
     def of(self, request: Request, resource: tuple[str, ...]) -> Face:
         """`InvalidData` when there is no such tenant and the operation makes none."""
@@ -53,10 +65,7 @@ class Faces:
             return self._faces[DEFAULT]
         if not self._services.tenants.knows(checked(name)):
             self._missing(request, resource, name)
-        if name not in self._faces:
-            self._room()
-            self._faces[name] = Face(_own(self._services, name))
-        return self._faces[name]
+        return self._face(name)
 
     def _room(self) -> None:
         """Names of tenants that never came to be do not pile up."""

@@ -54,8 +54,9 @@ def upsert(old: Entity | None, body: Entity, at: int) -> Entity:
     """The entity with the instances of `body` put in; types are added, the scope is replaced when given."""
     entity = old if old is not None else stored.new(body["id"], body["type"], at)
     entity["type"] = list(dict.fromkeys([*entity["type"], *body.get("type", ())]))
-    if "scope" in body:
-        entity["scope"] = body["scope"]
+    for member in ("scope", "expiresAt"):
+        if member in body:
+            entity[member] = body[member]
     for name, instances in body["attrs"].items():
         known = entity["attrs"].setdefault(name, [])
         for instance in instances:
@@ -103,10 +104,11 @@ def merge(entity: Entity, body: Mapping[str, Any], at: int) -> Entity:
     `"whole": true` instances as a whole (attribute update, clause 5.6.2).
     """
     entity["type"] = list(dict.fromkeys([*entity["type"], *body.get("type", ())]))
-    if body.get("scope"):
-        entity["scope"] = body["scope"]
-    elif "scope" in body:
-        entity.pop("scope", None)
+    for member in ("scope", "expiresAt"):
+        if body.get(member):
+            entity[member] = body[member]
+        elif member in body:
+            entity.pop(member, None)
     if body.get("whole"):
         _replace_instances(entity["attrs"], body["attrs"], at)
     else:

@@ -75,7 +75,7 @@ def shown(entity: Mapping[str, Any], view: View) -> dict[str, Any]:
     if scope and view.shows("scope"):
         found["scope"] = scope[0] if len(scope) == 1 else scope
     if view.sys_attrs:
-        found |= {name: format_iso(entity[name]) for name in ("createdAt", "modifiedAt") if name in entity}
+        found |= {name: format_iso(entity[name]) for name in ("createdAt", "modifiedAt", "expiresAt") if name in entity}
     chosen = bool(view.only or view.without)
     for name, instances in entity["attrs"].items():
         if chosen and not view.shows(name):
@@ -179,7 +179,9 @@ def _metadata(instance: Mapping[str, Any], view: View) -> dict[str, Any]:
             names = [view.context.compact(one) for one in value]
             found[name] = names[0] if len(names) == 1 else names
     if view.sys_attrs:
-        found |= {name: format_iso(instance[name]) for name in ("createdAt", "modifiedAt") if name in instance}
+        found |= {
+            name: format_iso(instance[name]) for name in ("createdAt", "modifiedAt", "expiresAt") if name in instance
+        }
     if attributes := instance.get("attrs"):
         flat = view if view.linked is None else view.with_linked(None)
         for name, instances in attributes.items():
