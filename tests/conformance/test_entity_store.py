@@ -1,5 +1,6 @@
 """What every `EntityStore` (`EntityCensus`, `LiveValues`) keeps; a new backend joins `STORES` and passes the suite."""
 
+import dataclasses
 import os
 import random
 import signal
@@ -129,6 +130,15 @@ def test_entities_come_in_order_of_creation_and_pages_fit_together(store: Sqlite
     put(store, entity(numbers[0], ("A",) if numbers[0] % 2 else ("B", "A"), x=2))
     pages = [ids(store, types=("A", "B"), limit=7, offset=start) for start in range(0, 50, 7)]
     assert [one for page in pages for one in page] == [str(n) for n in numbers]
+
+
+def test_a_page_of_documents_holds_what_the_page_of_entities_does(store: SqliteEntities) -> None:
+    put(store, *(entity(number, temperature=number) for number in range(5)))
+    queries = (EntityQuery(limit=3, offset=1), EntityQuery(types=("Sensor",), count=True), EntityQuery(types=("No",)))
+    for query in queries:
+        plain, raw = store.query(query), store.query(dataclasses.replace(query, raw=True))
+        shown = raw.entities if raw.documents is None else [orjson.loads(one) for one in raw.documents]
+        assert (shown, raw.total) == (plain.entities, plain.total)
 
 
 @pytest.mark.parametrize("types", [(), ("A",), ("B",), ("A", "B"), ("C",)])
