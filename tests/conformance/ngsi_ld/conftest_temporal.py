@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from haechi.core.frame import Frame, encode
-from haechi.core.observation import Observation, to_batch
+from haechi.core.observation import Observation
 from haechi.core.times import parse_iso, to_us
 from haechi.faces.ngsi_ld.routes import routes
 from haechi.plugins.stores.iceberg.reader import IcebergFiles
@@ -34,24 +34,25 @@ class Evolving:
         self.writer = HistoryWriter(self.store)
         self.tail = HistoryTail(IcebergFiles(folder, QUICK))
         self.records: list[Record] = []
-        self._most = most
+        apply = api._apply
+
+        def applied(subject: str, frame: Frame) -> None:
+            apply(subject, frame)
+            self._log(subject, frame)
+
+        api._apply = applied  # type: ignore[method-assign] # whoever writes, it is on the log
         self.http = self.limited(most)
 
     def limited(self, most: int) -> httpx.AsyncClient:
         """A client whose answers hold no more instances."""
-        services = replace(self.api.services, write=self._write, history=self.tail, instances_most=most)
+        services = replace(self.api.services, history=self.tail, instances_most=most)
         app = Starlette(routes=[Mount("/ngsi-ld/v1", routes=routes(services))])
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         return httpx.AsyncClient(transport=transport, base_url="http://haechi/ngsi-ld/v1/")
 
-    async def _write(self, frame: Frame) -> None:
-        await self.api.services.write(frame)
-        self._log("entity", frame)
-
     def device(self, *rows: Observation) -> None:
         """Observations as ingest writes them."""
         self.api.device(*rows)
-        self._log("obs", Frame(observations=to_batch(list(rows))))
 
     def _log(self, subject: str, frame: Frame) -> None:
         record = Record(len(self.records) + 1, subject, encode(frame), to_us(self.api.clock.at))

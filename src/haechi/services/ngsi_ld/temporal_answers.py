@@ -124,27 +124,32 @@ class Answers:
         return [*(row for one in asked.scoped.values() for row in one.rows), *kept]
 
     def _aggregated(self, entities: Sequence[Entity], ids: tuple[str, ...], asked: Asked) -> Answer:
-        query = replace(_query(ids, asked), last=None, limit=_ALL)
-        whole = self._sums(query, Periods())
-        if not whole:
-            return Answer([_head(one, asked.view) for one in entities])
-        time = asked.time
-        start = time.start if time.start is not None else min(one["first_at"] for one in whole)
-        last = max(one["last_at"] for one in whole)
-        how = temporal.periods(time.duration, start, last)
-        if how.width_us is None and not how.bounds:
-            sums = [{**one, "period_at": start, "last_at": last if time.end is None else time.end} for one in whole]
-        else:
-            sums = self._sums(query, how)
+        sums, how = self._periods(replace(_query(ids, asked), last=None, limit=_ALL), asked.time)
         of: dict[str, list[dict[str, Any]]] = {}
         for one in sums:
             if asked.view.shows(one["attribute"]) and not asked.bare and one["attribute"] != SCOPE:
                 of.setdefault(one["entity"], []).append(one)
         bodies = [
-            _head(one, asked.view) | evolution.aggregated(of.get(one["id"], ()), time.methods, how, asked.view)
+            _head(one, asked.view) | evolution.aggregated(of.get(one["id"], ()), asked.time.methods, how, asked.view)
             for one in entities
         ]
-        return Answer(bodies, None, True)
+        return Answer(bodies, None, bool(sums))
+
+    def _periods(self, query: EvolutionQuery, time: TemporalQuery) -> tuple[list[dict[str, Any]], Periods]:
+        """Sums by periods that begin at the start of the time asked about, else with the first instance in it."""
+        length = time.duration
+        if time.start is not None and length.us and not length.months and time.end is not None:
+            how = temporal.periods(length, time.start, time.end)
+            return self._sums(query, how), how
+        whole = self._sums(query, Periods())
+        if not whole:
+            return [], Periods()
+        start = time.start if time.start is not None else min(one["first_at"] for one in whole)
+        last = max(one["last_at"] for one in whole)
+        how = temporal.periods(length, start, last)
+        if how.width_us is not None or how.bounds:
+            return self._sums(query, how), how
+        return [{**one, "period_at": start, "last_at": last if time.end is None else time.end} for one in whole], how
 
     def _sums(self, query: EvolutionQuery, how: Periods) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._history.sums(query, how).to_pylist()
