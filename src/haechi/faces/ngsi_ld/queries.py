@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -208,8 +209,13 @@ def page_links(path: str, given: Mapping[str, str], page: tuple[int, int], more:
 
 def _address(path: str, given: Mapping[str, str], limit: int, offset: int) -> str:
     parameters = {**given, "limit": str(limit), "offset": str(offset)}
-    text = "&".join(f"{quote(name)}={quote(parameters[name], safe=_PLAIN)}" for name in sorted(parameters))
+    text = "&".join(f"{_quoted(name)}={_quoted(parameters[name])}" for name in sorted(parameters))
     return f"{path.rstrip('/')}?{text}"
 
 
 _PLAIN = ":/,;*()!$'@|~."  # what a query may hold as it is (RFC 3986, 3.4), and |
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    return quote(text, safe=_PLAIN)

@@ -16,6 +16,8 @@ from haechi.plugins.stores.sqlite import grid
 from haechi.plugins.stores.sqlite.live import TOGETHER, Document, LiveReader
 from haechi.ports import Box, EntityPage, EntityQuery
 
+FIRST = 100  # documents read before it is known whether more are needed
+
 
 @contextmanager
 def snapshot(db: sqlite3.Connection) -> Iterator[None]:
@@ -111,8 +113,10 @@ def _candidates(db: sqlite3.Connection, query: EntityQuery, kinds: list[int], va
 
 
 def _documents(db: sqlite3.Connection, numbers: Iterator[int], values: LiveReader) -> Iterator[Document]:
-    while some := list(islice(numbers, TOGETHER)):
+    size = FIRST  # a page is often full soon
+    while some := list(islice(numbers, size)):
         yield from values.numbered(db, some)
+        size = TOGETHER
 
 
 def _named(documents: Iterator[Document], pattern: str) -> Iterator[Document]:
