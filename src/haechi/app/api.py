@@ -40,6 +40,7 @@ from haechi.faces.gate import Bounded, Gate
 from haechi.faces.guard import Guard, SecurityHeaders
 from haechi.faces.metrics import routes as metrics_routes
 from haechi.faces.ngsi_ld.routes import application as ngsi_ld
+from haechi.faces.ngsi_ld.routes import docs as api_docs
 from haechi.faces.under import Under
 from haechi.faces.writing import GatheringProtocol
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
@@ -225,6 +226,7 @@ def _application(core: _Core) -> object:
     routes: list[BaseRoute] = [
         *console_routes(console),
         *metrics_routes(measures.metrics),
+        *api_docs(),
         *files(),
     ]
 

@@ -106,7 +106,7 @@ class Api:
     def _made_sources(self, tenant: str) -> ContextSources:
         registry = Registry(TenantRecords(self._registrations, tenant, self.tenants.ensure))
         watch = RegistrationWatch(registry, self.tenants.contexts(tenant), self._send, self.clock)
-        return ContextSources(registry, watch, self._ask, "haechi-here")
+        return ContextSources(registry, watch, self._ask, f"haechi-here-{tenant}" if tenant else "haechi-here")
 
     async def _ask(self, asked: Outgoing) -> Incoming:
         self.asked.append(asked)

@@ -45,6 +45,11 @@ _CLASSES: dict[type[HaechiError], Problem] = {
 _BUG = Problem("InternalError", "There has been an error during the operation", 500)
 
 
+def problems() -> list[str]:
+    """The last parts of all type URIs."""
+    return sorted({one.name for one in (_BAD_REQUEST, *_INPUTS.values(), *_CLASSES.values())})
+
+
 def problem_of(error: HaechiError) -> Problem:
     """The row of the table for an error of the tree; the nearest class counts."""
     if isinstance(error, InvalidData):

@@ -18,6 +18,8 @@ from haechi.faces.ngsi_ld import (
     entities,
     entity_maps,
     hosted,
+    identity,
+    openapi,
     posted,
     purge,
     registrations,
@@ -73,6 +75,7 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
         "PATCH": csource_subscriptions.update,
         "DELETE": csource_subscriptions.delete,
     },
+    ("info", "sourceIdentity"): {"GET": identity.identity},
     ("types",): {"GET": discovery.types},
     ("types", "*"): {"GET": discovery.type_info},
     ("attributes",): {"GET": discovery.attributes},
@@ -104,6 +107,11 @@ def application(services: NgsiServices) -> ASGIApp:
 def routes(services: NgsiServices) -> list[BaseRoute]:
     """Routes relative to where they are mounted."""
     return [Mount("/", app=application(services))]
+
+
+def docs() -> list[BaseRoute]:
+    """/docs: what there is, as OpenAPI."""
+    return openapi.routes(_RESOURCES)
 
 
 class _Api:

@@ -24,10 +24,12 @@ class Tenants:
     clock: Clock
     context_store: RecordStore
     make_contexts: Callable[[RecordStore], Contexts]
+    started_at: int = 0  # of this process, microseconds
     _names: set[str] = field(default_factory=set)
     _contexts: dict[str, Contexts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.started_at = to_us(self.clock.now())
         self._names = {one["id"] for one in self.store.find("tenants", limit=MOST)}
 
     def any(self) -> bool:
