@@ -24,9 +24,10 @@ from haechi.services.registrations.matching import Wanted, matching_information
 from haechi.services.registrations.model import Registration, shown
 from haechi.services.registrations.registry import Registry
 from haechi.services.subscriptions.book import State
-from haechi.services.subscriptions.delivery import BACKOFF_S, Send
+from haechi.services.subscriptions.delivery import Send
 from haechi.services.subscriptions.model import Subscription, Test, compile_subscription
 
+BACKOFF_S = (10.0, 30.0, 60.0)
 GIVE_UP = 60  # attempts
 WAITING = 10_000  # notifications for one receiver
 _events = structlog.get_logger("registrations")

@@ -213,15 +213,11 @@ class Asker:
         """The body in the names and the media type that the source wants (4.3.6.6)."""
         if theirs is not None:
             return renamed(body, self.context, theirs), [("Content-Type", JSON), *self._link(theirs)]
-        wanted = steering.get("contenttype", LD if self.in_body or self._written_out() else JSON)
+        wanted = steering.get("contenttype", LD if self.in_body and len(self.context.urls) != 1 else JSON)
         if wanted != LD or _bare(body):
             return body, [("Content-Type", JSON), *([] if _bare(body) else self._link(None))]
         context = self.given if self.given is not None else self.context.body
         return _with_context(body, context), [("Content-Type", LD)]
-
-    def _written_out(self) -> bool:
-        """Whether no URL stands for the context: then it goes along in the body."""
-        return self.given is not None and not isinstance(self.given, str)
 
 
 def _bare(body: Any) -> bool:

@@ -57,7 +57,8 @@ async def batch(face: Face, request: Request, resource: Resource, kind: str) -> 
     raw = orjson.loads(await request.body())
     context = next((one for _, one in members if isinstance(one, Context)), CORE_CONTEXT)
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    asker = Asker(face, request, context, None, media == LD)
+    given, raw = _common(raw) if media == LD else (None, raw)
+    asker = Asker(face, request, context, given, given is None and media == LD)
     shares = _Shares()
     for whole, (body, named) in zip(raw, members, strict=True):
         _place(asker, kind, (whole, body, named), shares)
@@ -65,17 +66,34 @@ async def batch(face: Face, request: Request, resource: Resource, kind: str) -> 
         return await resource(face, request)
     await asyncio.gather(*(_forward(asker, kind, *each, shares) for each in shares.sources.values()))
     if shares.here:
-        await _here(face, await inner_request(request, shares.here), resource, shares)
+        here = [{**one, "@context": given} for one in shares.here] if given is not None else shares.here
+        await _here(face, await inner_request(request, here), resource, shares)
     return _answer(kind, shares)
+
+
+def _common(members: list[Any]) -> tuple[Any, list[Any]]:
+    """The @context that all members name by one URL, and the members without it; else None, and the members as they
+    are."""
+    given = {_url(one.get("@context")) if isinstance(one, dict) else None for one in members}
+    url = given.pop() if len(given) == 1 else None
+    if url is None:
+        return None, members
+    return url, [{name: one[name] for name in one if name != "@context"} for one in members]
+
+
+def _url(given: Any) -> str | None:
+    """The one URL an @context consists of."""
+    found = given[0] if isinstance(given, list) and len(given) == 1 else given
+    return found if isinstance(found, str) else None
 
 
 def _place(asker: Asker, kind: str, member: tuple[Any, Any, Context | HaechiError], shares: _Shares) -> None:
     whole, body, named = member
     id = body if kind == "delete" else body.get("id", body.get("@id")) if isinstance(body, dict) else None
-    if not is_uri(id) or isinstance(named, HaechiError):
-        shares.here.append(whole)
-    elif kind == "delete":
+    if is_uri(id) and kind == "delete":
         _place_id(asker, str(id), shares)
+    elif not is_uri(id) or isinstance(named, HaechiError):
+        shares.here.append(whole)
     else:
         _place_entity(asker, kind, str(id), (whole, body, named), shares)
 
@@ -202,6 +220,10 @@ def _take(kind: str, answer: Answer, ids: Sequence[str], shares: _Shares) -> Non
         shares.created += [id for id in ids if id in named]
 
 
+def _missing(error: dict[str, Any]) -> bool:
+    return isinstance(error["error"], dict) and error["error"].get("status") == 404 and "registrationId" in error
+
+
 async def _here(face: Face, request: Request, resource: Resource, shares: _Shares) -> None:
     ids = [_id(member) for member in shares.here if isinstance(member, str | dict)]
     try:
@@ -223,6 +245,8 @@ async def _here(face: Face, request: Request, resource: Resource, shares: _Share
 
 
 def _answer(kind: str, shares: _Shares) -> Response:
+    if kind == "delete":  # nobody says of which type an id is: that one source has no such entity is no failure
+        shares.errors = [one for one in shares.errors if not (_missing(one) and one["entityId"] in shares.done)]
     failed = {one["entityId"] for one in shares.errors}
     if shares.errors:
         success = [id for id in dict.fromkeys(shares.done) if id not in failed]

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from haechi.core import attribute as attributes
 from haechi.core.errors import HaechiError
-from haechi.faces.ngsi_ld.distributed import batches, writing
+from haechi.faces.ngsi_ld.distributed import batches, past, writing
 from haechi.faces.ngsi_ld.distributed.asking import escaped
 from haechi.faces.ngsi_ld.distributed.inner import kept
 from haechi.faces.ngsi_ld.distributed.reading import ReadingFace
@@ -31,10 +31,16 @@ _CHANGES: Mapping[tuple[str, Pattern], Operation] = {
     ("PATCH", _ATTRS): Operation("updateEntity", "PATCH", attributes.UPDATE),
     ("PATCH", _ATTR): Operation("updateAttrs", "PATCH", one_attribute=True),
     ("PUT", _ATTR): Operation("replaceAttrs", "PUT", one_attribute=True),
+    ("POST", ("temporal", "entities")): Operation("upsertTemporal", "POST", whole=True),
+    ("POST", ("temporal", *_ATTRS)): Operation("appendAttrsTemporal", "POST"),
+    ("PATCH", ("temporal", *_ATTR, "*")): Operation("updateAttrInstanceTemporal", "PATCH", one_attribute=True),
 }
 _REMOVALS: Mapping[Pattern, Operation] = {
     _ENTITY: Operation("deleteEntity", "DELETE", whole=True),
     _ATTR: Operation("deleteAttrs", "DELETE"),
+    ("temporal", *_ENTITY): Operation("deleteTemporal", "DELETE", whole=True),
+    ("temporal", *_ATTR): Operation("deleteAttrsTemporal", "DELETE"),
+    ("temporal", *_ATTR, "*"): Operation("deleteAttrInstanceTemporal", "DELETE"),
 }
 _BATCHES = frozenset({"create", "upsert", "update", "merge", "delete"})
 _READ: frozenset[Pattern] = frozenset(
@@ -51,6 +57,10 @@ async def answer(face: Face, request: Request, resource: Resource, where: tuple[
         method = "GET" if request.method == "HEAD" else request.method
         if (asked := await _reading(face, request, method, pattern)) is not None:
             return await _read(asked, request, resource, names)
+        if method == "GET" and pattern == ("temporal", "entities", "*"):
+            return await past.retrieved(face, request, resource, names[0])
+        if method == "GET" and pattern == ("temporal", "entities"):
+            return await past.queried(face, request, resource)
         if (written := await _written(face, request, resource, (method, pattern, names))) is not None:
             return written
     return await resource(face, request, *names)

@@ -55,21 +55,26 @@ class ReadingFace(Face):
 
     async def _entity(self, id: str, here: Entity | None) -> Entity | None:
         wanted = Wanted((id,), attributes=self._wanted_attributes(), datasets=self._datasets())
+        ways = ("retrieveEntity", "queryEntity", "queryBatch")
         asks = [
-            Ask(one, "GET", f"/entities/{escaped(id)}", self._retrieval(part))
-            for one, part in self.asker.matching("retrieveEntity", wanted, lambda one: not one.intervals)
+            self._retrieval(id, one, part)
+            for one, part in self.asker.matching(ways, wanted, lambda one: not one.intervals)
         ]
         found = [] if here is None else [("local", here)]
         for answer in await self.asker.ask_all(asks):
             if answer.status == 200:
-                found += await self._read(answer, [answer.body], lambda one: one["id"] == id)
+                many = answer.body if isinstance(answer.body, list) else [answer.body]
+                found += await self._read(answer, many, lambda one: one["id"] == id)
         return merged(found) if found else None
 
-    def _retrieval(self, part: Part) -> list[tuple[str, str]]:
+    def _retrieval(self, id: str, one: Registration, part: Part) -> Ask:
+        """A retrieval; a query for the id where the source takes only those."""
+        if "retrieveEntity" not in one.operations:
+            return self._query_ask(one, part, split=True, offset=0)
         query = [("options", "sysAttrs")]
         if part.attributes:
             query.insert(0, ("attrs", self._names(part.attributes)))
-        return query
+        return Ask(one, "GET", f"/entities/{escaped(id)}", query)
 
     # --- queries (5.7.2) ---
 

@@ -1,0 +1,189 @@
+"""Temporal operations that read (clauses 5.7.3, 5.7.4): this broker's answer and those of other sources, put together
+as documents: instances of an attribute side by side in order of time, each once. Used by dispatch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from haechi.core.errors import HaechiError, NotFound
+from haechi.core.urn import is_uri
+from haechi.faces.ngsi_ld.distributed.asking import Answer, Ask, Asker, escaped
+from haechi.faces.ngsi_ld.distributed.reading import types_of
+from haechi.faces.ngsi_ld.distributed.writing import Resource
+from haechi.faces.ngsi_ld.errors import error_response
+from haechi.faces.ngsi_ld.face import Face
+from haechi.faces.ngsi_ld.links import query_context_of
+from haechi.services.registrations import temporal
+from haechi.services.registrations.matching import Part, Wanted
+from haechi.services.registrations.model import Registration
+
+_HEAD = frozenset({"id", "type", "scope", "@context", "createdAt", "modifiedAt", "deletedAt", "expiresAt"})
+_OURS = frozenset({"local", "limit", "offset", "count", "csf", "entityMap", "entityMapLifetime"})
+_NOT_FOUND = 404
+Document = dict[str, Any]
+
+
+async def retrieved(face: Face, request: Request, resource: Resource, id: str) -> Response:
+    """GET /temporal/entities/{id}."""
+    asker, given = await _asker(face, request), dict(request.query_params)
+    own = await _own(face, request, resource, (id,))
+    if (own.status_code >= 400 and own.status_code != _NOT_FOUND) or not is_uri(id):
+        return own
+    targets = _targets(asker, "retrieveTemporal", Wanted((id,), attributes=_attributes(asker, given)), given)
+    asks = [Ask(one, "GET", f"/temporal/entities/{escaped(id)}", _query(asker, part, given)) for one, part in targets]
+    found = [one.body for one in await asker.ask_all(asks) if _sound(asker, one, dict) and one.body.get("id") == id]
+    if found:
+        documents = ([_body(own)] if own.status_code < 400 else []) + found
+        return _warned(asker, await _answer(face, request, own, _merged(documents, given)))
+    return _warned(asker, own)
+
+
+async def queried(face: Face, request: Request, resource: Resource) -> Response:
+    """GET /temporal/entities: ours first, then those of others that we do not have."""
+    asker, given = await _asker(face, request), dict(request.query_params)
+    own = await _own(face, request, resource, ())
+    if own.status_code >= 400:
+        return own
+    ids = tuple(one for one in given.get("id", "").split(",") if one)
+    wanted = Wanted(ids, types_of(given.get("type"), asker.context), given.get("idPattern"), _attributes(asker, given))
+    targets = _targets(asker, "queryTemporal", wanted, given)
+    answers = await asker.ask_all(
+        Ask(one, "GET", "/temporal/entities", _page(asker, part, given)) for one, part in targets
+    )
+    documents: dict[str, list[Document]] = {one["id"]: [one] for one in _body(own)}
+    for answer in answers:
+        if _sound(asker, answer, list):
+            for one in answer.body:
+                documents.setdefault(str(one.get("id")), []).append(one)
+    if not targets:
+        return own
+    limit = int(given.get("limit", "20"))
+    merged = [_merged(many, given) for many in documents.values()]
+    response = await _answer(face, request, own, merged[:limit])
+    if "ngsild-results-count" in own.headers:
+        response.headers["NGSILD-Results-Count"] = str(max(len(merged), int(own.headers["ngsild-results-count"])))
+    return _warned(asker, response)
+
+
+async def _asker(face: Face, request: Request) -> Asker:
+    return Asker(face, request, await query_context_of(request.headers.getlist("link"), face.services.contexts))
+
+
+async def _own(face: Face, request: Request, resource: Resource, names: Sequence[str]) -> Response:
+    try:
+        return await resource(face, request, *names)
+    except NotFound as error:
+        return error_response(error)
+
+
+def _targets(asker: Asker, operation: str, wanted: Wanted, given: Mapping[str, str]) -> list[tuple[Registration, Part]]:
+    moments = _moments(given)
+    return asker.matching(operation, wanted, lambda one: temporal.may_fit(moments, one))
+
+
+def _moments(given: Mapping[str, str]) -> temporal.Question | None:
+    try:
+        return temporal.from_parameters(given) if "timerel" in given else None
+    except HaechiError:
+        return None  # the resource has answered already what is wrong with it
+
+
+def _attributes(asker: Asker, given: Mapping[str, str]) -> frozenset[str]:
+    names = [one for name in ("attrs", "pick") for one in given.get(name, "").split(",") if one]
+    return frozenset(asker.context.expand(one) for one in names if one not in _HEAD)
+
+
+def _query(asker: Asker, part: Part, given: Mapping[str, str]) -> list[tuple[str, str]]:
+    query = {name: value for name, value in given.items() if name not in _OURS}
+    if part.attributes and not {"pick", "omit"} & query.keys():
+        query["attrs"] = ",".join(sorted(map(asker.context.compact, part.attributes)))
+    return list(query.items())
+
+
+def _page(asker: Asker, part: Part, given: Mapping[str, str]) -> list[tuple[str, str]]:
+    query = dict(_query(asker, part, given)) | {"limit": "1000"}
+    if part.types and "type" not in query:
+        query["type"] = ",".join(map(asker.context.compact, part.types))
+    if part.ids:
+        query["id"] = ",".join(part.ids)
+    if part.pattern is not None:
+        query["idPattern"] = part.pattern
+    return list(query.items())
+
+
+def _sound(asker: Asker, answer: Answer, shape: type) -> bool:
+    """Whether it is an answer of that shape; one that is none is a warning."""
+    if answer.status not in {200, 206}:
+        return False
+    whole = isinstance(answer.body, shape) and (shape is dict or all(isinstance(one, dict) for one in answer.body))
+    if not whole:
+        asker.warn(
+            Answer(answer.registration, answer.status, reason="its answer is no temporal evolution", sound=False)
+        )
+    return whole
+
+
+def _body(own: Response) -> Any:
+    return orjson.loads(bytes(own.body))
+
+
+async def _answer(face: Face, request: Request, own: Response, body: Any) -> Response:
+    """The merged body with the headers of our own answer, where we had one."""
+    if own.status_code < 400:
+        headers = {
+            name: value for name, value in own.headers.items() if name not in {"content-length", "content-range"}
+        }
+        return Response(orjson.dumps(body), 200, headers)
+    context = await query_context_of(request.headers.getlist("link"), face.services.contexts)
+    return face.answer(request, body, context)
+
+
+def _warned(asker: Asker, response: Response) -> Response:
+    if asker.warnings:
+        response.headers["NGSILD-Warning"] = ", ".join(dict.fromkeys(asker.warnings))
+    return response
+
+
+def _merged(documents: Sequence[Document], given: Mapping[str, str]) -> Document:
+    """One evolution of several of the same entity."""
+    if len(documents) == 1:
+        return documents[0]
+    found = dict(documents[0])
+    for document in documents[1:]:
+        for name, value in document.items():
+            if name not in found:
+                found[name] = value
+            elif name not in _HEAD:
+                found[name] = _attribute(found[name], value, given)
+    return found
+
+
+def _attribute(one: Any, other: Any, given: Mapping[str, str]) -> Any:
+    """Instances of both, or columns of both (temporalValues); aggregates cannot be put together: ours stand."""
+    last = int(given["lastN"]) if given.get("lastN", "").isdecimal() else None
+    if isinstance(one, dict) and isinstance(other, dict):
+        member = next((name for name in _COLUMNS if name in one and name in other), None)
+        if member is None:
+            return [one, other] if "observedAt" in one or "observedAt" in other else one
+        return {**one, member: _ordered([*one[member], *other[member]], lambda row: str(row[1]), last)}
+    ours, theirs = (many if isinstance(many, list) else [many] for many in (one, other))
+    by = given.get("timeproperty", "observedAt")
+    return _ordered([*ours, *theirs], lambda instance: str(instance.get(by, "")), last)
+
+
+_COLUMNS = ("values", "objects", "vocabs", "languageMaps", "jsons", "valueLists", "objectLists")
+
+
+def _ordered(instances: list[Any], at: Any, last: int | None) -> list[Any]:
+    """In order of time, each instant of a series once; of so many the newest, which then come first."""
+    seen: dict[tuple[str, str], Any] = {}
+    for one in instances:
+        dataset = str(one.get("datasetId", "")) if isinstance(one, dict) else ""
+        moment = at(one)
+        key = (dataset, moment or f"{len(seen)}")
+        seen.setdefault(key, one)
+    found = sorted(seen.values(), key=at)
+    return found if last is None else list(reversed(found[-last:]))
