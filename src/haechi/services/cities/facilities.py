@@ -39,7 +39,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _Known:
     """What is known so far. `targets`: what relationships point to, looked for once every entity is known."""
 
     types: Mapping[str, TypeDef]
@@ -57,39 +57,39 @@ class _Reading:
 
 def read_facilities(folder: Path, types: Mapping[str, TypeDef], frame: Frame | None, report: Report) -> Found:
     """Every entity, in order of file name and line; one that stands twice is read once."""
-    reading = _Reading(types, frame, report, sorted(folder.glob("*.ndjson")))
-    if not reading.files:
+    known = _Known(types, frame, report, sorted(folder.glob("*.ndjson")))
+    if not known.files:
         report.add(folder, 0, "the city has no facilities", "add facilities/<domain>.ndjson with one entity a line")
-    for file in reading.files:
-        _read_file(file, reading)
-    for file, line, name, target in reading.targets:
-        if target not in reading.found.types:
+    for file in known.files:
+        _read_file(file, known)
+    for file, line, name, target in known.targets:
+        if target not in known.found.types:
             what = f"{name} points to {target!r}, which is no facility"
             report.add(file, line, what, "mend the URN or add that facility")
-    return reading.found
+    return known.found
 
 
-def _read_file(file: Path, reading: _Reading) -> None:
-    found, report = reading.found, reading.report
+def _read_file(file: Path, known: _Known) -> None:
+    found, report = known.found, known.report
     content = file.read_bytes()
     found.lines.file(content)
-    relations = {one: reading.relations(one) for one in reading.types}
-    types = {one: one for one in reading.types}  # one text for each type, not one for each entity
+    relations = {one: known.relations(one) for one in known.types}
+    types = {one: one for one in known.types}  # one text for each type, not one for each entity
     for line, (start, end) in enumerate(_spans(content), 1):
         entity = _entity(content[start:end], (file, line, report))
         if entity is None:
             continue
         urn, type_id = entity.get("id"), str(entity.get("type"))
         if isinstance(urn, str) and urn in found.types:
-            what = f"{urn} stands twice, first at {_first(urn, reading)}"
+            what = f"{urn} stands twice, first at {_first(urn, known)}"
             report.add(file, line, what, "remove one or give it another id")
             continue
-        _check(entity, reading.types, reading.frame, (file, line, report))
+        _check(entity, known.types, known.frame, (file, line, report))
         if isinstance(urn, str):
             found.types[urn] = types.get(type_id, type_id)
             found.lines.add(start, end)
             for name in relations.get(type_id, ()):
-                reading.targets += [(file, line, name, one) for one in _targets(entity.get(name))]
+                known.targets += [(file, line, name, one) for one in _targets(entity.get(name))]
 
 
 def _spans(content: bytes) -> Iterator[tuple[int, int]]:
@@ -116,10 +116,10 @@ def _entity(line: bytes, at: "_At") -> dict[str, Any] | None:
     return entity
 
 
-def _first(urn: str, reading: _Reading) -> str:
+def _first(urn: str, known: _Known) -> str:
     """File and line of an entity that was found before."""
-    file, line = reading.found.lines.where(list(reading.found.types).index(urn))
-    return f"{reading.files[file].name}:{line}"
+    file, line = known.found.lines.where(list(known.found.types).index(urn))
+    return f"{known.files[file].name}:{line}"
 
 
 def _targets(value: Any) -> list[str]:
