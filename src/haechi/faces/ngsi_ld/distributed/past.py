@@ -118,11 +118,12 @@ def _sound(asker: Asker, answer: Answer, shape: type) -> bool:
     """Whether it is an answer of that shape; one that is none is a warning."""
     if answer.status not in {200, 206}:
         return False
-    whole = isinstance(answer.body, shape) and (shape is dict or all(isinstance(one, dict) for one in answer.body))
+    body = answer.body
+    many = body if isinstance(body, list) else [body]
+    whole = isinstance(body, shape) and all(isinstance(one, dict) for one in many)
     if not whole:
-        asker.warn(
-            Answer(answer.registration, answer.status, reason="its answer is no temporal evolution", sound=False)
-        )
+        reason = "its answer is no temporal evolution"
+        asker.warn(Answer(answer.registration, answer.status, reason=reason, sound=False))
     return whole
 
 
