@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
-from haechi.core.entity import KINDS
+from haechi.core.entity import KINDS, NULL
 from haechi.core.frame import EntityCommand
 from haechi.core.instances import ANY, DELETE, FORGET, INSTANCES, PATCH, PUT, REPLACE, TYPE
 from haechi.core.urn import type_of
@@ -19,7 +19,8 @@ from haechi.ports import Record
 RECORDS, FORGETS = "record", "forget"  # operations of the temporal API
 SCOPE = "scope"
 _PLAIN = frozenset({"type", "value", "observedAt", "unitCode"})
-_COLUMNS = frozenset({"type", "observedAt", "unitCode", "datasetId", "createdAt", "modifiedAt", "instanceId"})
+_COLUMNS = ("type", "observedAt", "unitCode", "datasetId", "createdAt", "modifiedAt", "instanceId")
+_KNOWN = frozenset((*_COLUMNS, *KINDS.values()))  # what has a column; the rest of an instance is `more`
 _ABSENT: Any = object()
 
 
@@ -49,7 +50,7 @@ class _Spoken(NamedTuple):
     command: EntityCommand
     body: Mapping[str, Any]
     at: int
-    observed: frozenset[tuple[str, str, int]]  # entity, attribute, observed_at of the observations beside it
+    observed: bool  # a face wrote it: its plain values are observations in the same frame
 
     def row(self, attribute: str, act: str, **more: Any) -> _Row:
         """A row that is no instance."""
@@ -64,7 +65,7 @@ def of_records(records: Sequence[Record]) -> pa.RecordBatch:
         frame = record.frame() if record.subject == "entity" else None
         if frame is None or not frame.commands:
             continue
-        observed = _observed(frame.observations)
+        observed = frame.observations.num_rows > 0
         place = 0
         for command in frame.commands:
             for row in _rows(command, observed, record.stored_at):
@@ -80,16 +81,7 @@ def to_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     return pa.Table.from_batches(batches, schema=INSTANCES)
 
 
-def _observed(batch: pa.RecordBatch) -> frozenset[tuple[str, str, int]]:
-    if not batch.num_rows:
-        return frozenset()
-    instants = batch.column("observed_at").cast(pa.int64()).to_pylist()
-    return frozenset(
-        zip(batch.column("entity").to_pylist(), batch.column("attribute").to_pylist(), instants, strict=True)
-    )
-
-
-def _rows(command: EntityCommand, observed: frozenset[tuple[str, str, int]], stored_at: int) -> Iterator[_Row]:
+def _rows(command: EntityCommand, observed: bool, stored_at: int) -> Iterator[_Row]:
     body = orjson.loads(command.body) if command.body else {}
     spoken = _Spoken(command, body, command.at or stored_at, observed)
     if command.op in {"delete", "delete_attribute"}:
@@ -137,29 +129,41 @@ def _about_entity(spoken: _Spoken) -> Iterator[_Row]:
 
 def _instance(spoken: _Spoken, name: str, given: Mapping[str, Any], place: int) -> _Row | None:
     """The row of one instance; None where an observation says the same. The `place` keeps apart what has no instant."""
-    kind, dataset = given.get("type"), given.get("datasetId") or ""
+    kind = given.get("type")
     content = given.get(KINDS[kind], _ABSENT) if kind else _ABSENT
+    if spoken.observed and kind == "Property" and _is_plain(content) and given.keys() <= _PLAIN:
+        return None
+    dataset = given.get("datasetId") or ""
     if content is None:
         return spoken.row(name, DELETE, dataset=dataset)
-    stated = "observedAt" in given and given["observedAt"] is not None
+    stated = given.get("observedAt") is not None
     observed_at = given["observedAt"] if stated else spoken.at + place
-    plain = kind == "Property" and not isinstance(content, dict | list) and given.keys() <= _PLAIN
-    if plain and (spoken.command.entity, name, observed_at) in spoken.observed:
-        return None
-    row = spoken.row(
-        name, PUT, dataset=dataset, observed_at=observed_at, stated=int(stated), kind=kind, unit=given.get("unitCode")
-    )
     if content is _ABSENT or _is_part(spoken, kind, content):
-        return row._replace(act=PATCH, kind=None, unit=None, more=orjson.dumps(given).decode())
-    rest = {key: one for key, one in given.items() if key not in _COLUMNS and key != KINDS[kind or ""]}
+        row = spoken.row(name, PATCH, dataset=dataset, observed_at=observed_at, stated=int(stated))
+        return row._replace(more=orjson.dumps(given).decode())
+    rest = None
+    if len(given) > 2 and not given.keys() <= _KNOWN:
+        rest = orjson.dumps({key: one for key, one in given.items() if key not in _KNOWN}).decode()
     number = isinstance(content, int | float) and not isinstance(content, bool)
-    return row._replace(
-        value=float(content) if number else None,
-        text=None if number else orjson.dumps(content).decode(),
-        more=orjson.dumps(rest).decode() if rest else None,
-        instance=given.get("instanceId"),
-        created_at=given.get("createdAt", row.created_at),
+    return _Row(
+        spoken.command.entity,
+        name,
+        dataset,
+        observed_at,
+        int(stated),
+        given.get("createdAt", spoken.at),
+        spoken.at,
+        kind,
+        float(content) if number else None,
+        None if number else orjson.dumps(content).decode(),
+        given.get("unitCode"),
+        rest,
+        given.get("instanceId"),
     )
+
+
+def _is_plain(content: object) -> bool:
+    return isinstance(content, float | int | str) and content != NULL
 
 
 def _is_part(spoken: _Spoken, kind: str | None, content: object) -> bool:

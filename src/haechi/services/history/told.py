@@ -4,9 +4,9 @@ Most of it is never asked for, so records are kept as they came and read when so
 is told at once, because every question must leave that out.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,21 +15,37 @@ from haechi.core.instances import FORGET, NOTHING_SAID
 from haechi.ports import Record
 from haechi.services.history import said
 
+_TOGETHER = 256  # records that are one run
+_UNREAD_BYTES = 16 * 2**20  # of payloads kept as they came; beyond that their rows, which are fewer, take their place
+
 
 class _Run:
     """Some records one after the other; their rows are made once, when they are asked for."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records: Sequence[Record] = records
+    def __init__(self, records: Sequence[Record], before: "_Run | None" = None) -> None:
+        """`before`: a run that is not read yet, to go on with."""
+        self._lock = threading.Lock()
+        self._rows: pa.Table | None = None
+        self._records: list[Record] = [*(before._records if before else ()), *records]
+        self.size: int = sum(len(one.payload) for one in records) + (before.size if before else 0)
         self.last_seq = records[-1].seq
-        self.forgets = any(one.op == said.FORGETS for record in records for one in record.frame().commands)
+        fresh = any(one.op == said.FORGETS for record in records for one in record.frame().commands)
+        self.forgets: bool = fresh or (before is not None and before.forgets)
 
-    @cached_property
+    def with_more(self, records: Sequence[Record]) -> "_Run | None":
+        """This run and those records as one; None when it is read, or long enough."""
+        with self._lock:
+            is_open = self._rows is None and len(self._records) < _TOGETHER
+            return _Run(records, self) if is_open else None
+
+    @property
     def rows(self) -> pa.Table:
-        """All of them. Two threads may both make them: the same rows."""
-        rows = pa.Table.from_batches([said.of_records(self._records)])
-        self._records = ()
-        return rows
+        """All of them."""
+        with self._lock:
+            if self._rows is None:
+                self._rows = pa.Table.from_batches([said.of_records(self._records)])
+                self._records, self.size = [], 0
+            return self._rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +57,14 @@ class Told:
     def grown(self, records: Sequence[Record]) -> "Told":
         """With those of these records that hold commands."""
         speaking = [one for one in records if one.subject == "entity" and one.frame().commands]
-        return Told((*self.runs, _Run(speaking))) if speaking else self
+        if not speaking:
+            return self
+        joined = self.runs[-1].with_more(speaking) if self.runs else None
+        runs = (*self.runs, _Run(speaking)) if joined is None else (*self.runs[:-1], joined)
+        if sum(run.size for run in runs) > _UNREAD_BYTES:
+            for run in runs:
+                _ = run.rows
+        return Told(runs)
 
     def after(self, position: int) -> "Told":
         """Without what is wholly at or below `position`."""
