@@ -1,12 +1,16 @@
-"""Who waits for whom: a command reaches a projection after those it names; an observation waits for nobody."""
+"""Who waits for whom: a command reaches a projection after those it names; an observation waits for nobody but for the
+turn of the rules."""
 
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import pytest
+
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog
 from haechi.ports import Notice, Record
+from haechi.services.stream import runner
 from haechi.services.stream.runner import Runner
 
 
@@ -18,12 +22,13 @@ class Held:
     def __init__(self, name: str, after: tuple[str, ...] = ()) -> None:
         self.name, self.after = name, after
         self.seqs: list[int] = []
-        self.may = threading.Event()
+        self.may, self.begun = threading.Event(), threading.Event()
 
     def position(self) -> int:
         return self.seqs[-1] if self.seqs else 0
 
     def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
+        self.begun.set()
         assert self.may.wait(20)
         self.seqs += [one.seq for one in records]
         return ()
@@ -60,5 +65,32 @@ async def test_rules_see_observations_while_the_live_model_lags_and_commands_onl
         await until(lambda: rules.seqs == model.seqs == [1, 2, 3, 4])
     finally:
         model.may.set()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("turn_s", "goes_on"), [(60.0, False), (0.05, True)])
+async def test_while_the_rules_are_at_work_nobody_else_begins_unless_they_stand(
+    log: NatsLog, bus: NatsBus, clock: object, monkeypatch: pytest.MonkeyPatch, turn_s: float, goes_on: bool
+) -> None:
+    monkeypatch.setattr(runner, "TURN_S", turn_s)
+    model, rules = Held("context"), Held("watch", ("context",))
+    model.may.set()
+    made = Runner(log, bus, clock, [model, rules], lambda record: None, first=("watch",))  # type: ignore[arg-type]
+    running = asyncio.create_task(made.run())
+    try:
+        await log.append("obs", b"1", "1")
+        await until(rules.begun.is_set)
+        if goes_on:
+            await until(lambda: model.seqs == [1])
+        else:
+            await asyncio.sleep(0.3)
+            assert model.seqs == []
+        rules.may.set()
+        await until(lambda: rules.seqs == model.seqs == [1])
+        await log.append("entity", b"2", "2")  # for which the rules wait: nobody waits for them
+        await until(lambda: rules.seqs == model.seqs == [1, 2])
+    finally:
+        rules.may.set()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -3,6 +3,7 @@ incidents."""
 
 import asyncio
 import hashlib
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ from haechi.services.stream.runner import Runner
 from haechi.services.subscriptions.book import Book
 from haechi.services.watch.projection import WatchProjection
 
+FIRST = ("watch",)  # an alarm does not wait for the live model or for history
+SWITCH_S = 0.001  # how long one thread may keep the interpreter from another: the alarm's way crosses it several times
 TRIM_S = 10.0
 RETRY_S = 2.0
 
@@ -57,6 +60,7 @@ _events = structlog.get_logger("pipeline")
 
 async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     """Runs until cancelled; every projection stops between two transactions."""
+    sys.setswitchinterval(SWITCH_S)
     city = load_city(Path(settings.city))
     history = HistoryWriter(history_store(settings), monotonic=time.monotonic)
     await order.wait_log(settings)
@@ -72,7 +76,8 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     stop = await to_log(bus, log)
     await bus.listen(SEEN, _seen_by(outbox))
     unreadable = Unreadable(settings.folder)
-    runner, heard = Runner(log, bus, clock, projections, unreadable.keep), Heard(bus, time.monotonic)
+    runner = Runner(log, bus, clock, projections, unreadable.keep, first=FIRST)
+    heard = Heard(bus, time.monotonic)
     await heard.start()
     health = health_of(settings, city, client, runner.seen, heard)
     try:

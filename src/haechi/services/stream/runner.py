@@ -3,7 +3,6 @@ the pipeline role."""
 
 import asyncio
 import contextlib
-import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +18,8 @@ FRAMES = frozenset({"obs", "entity"})
 TICK_S = 1.0
 RETRY_S = 1.0
 POSITIONS_S = 1.0
+FIRST_PACE_S, PACE_S = 0.01, 0.05  # how often observations are handed over at most: each time costs a commit
+TURN_S = 0.2  # others wait that long at most for those that go first: if these stand, the rest goes on
 
 _events = structlog.get_logger("pipeline")
 
@@ -27,7 +28,8 @@ class Runner:
     """Runs every projection until cancelled. A projection that fails is tried again from its durable position.
 
     A frame nobody can read (of another version, spoilt on disk) is the same to every projection: `set_aside` keeps its
-    bytes for people, and the log goes on without it.
+    bytes for people, and the log goes on without it. They share one interpreter: while those that go `first` have
+    records to apply, no other begins.
     """
 
     def __init__(
@@ -37,7 +39,10 @@ class Runner:
         clock: Clock,
         projections: Sequence[Projection],
         set_aside: Callable[[Record], None],
+        first: Sequence[str] = (),
     ) -> None:
+        """`first`: names of the projections that others give way to."""
+        self._first = dict.fromkeys(first, False)  # by name: whether it is at work, or could be at once
         self._bus, self._clock, self._set_aside = bus, clock, set_aside
         self._projections = list(projections)
         self._workers: list[_Worker] = []
@@ -87,12 +92,14 @@ class Runner:
     async def _feed(self, projection: Projection, worker: "_Worker") -> None:
         position = await worker.position()
         await self._advance(projection.name, position)
-        records = self._tape.read(position)
+        await self._stand(projection.name, at_work=True)
+        records = self._tape.read(position, FIRST_PACE_S if projection.name in self._first else PACE_S)
         following = asyncio.create_task(self._follow(projection, worker, records))
         ticking = asyncio.create_task(self._tick(projection, worker))
         try:
             await asyncio.gather(following, ticking)
         finally:
+            await self._stand(projection.name, at_work=False)
             following.cancel()
             ticking.cancel()
             await asyncio.gather(following, ticking, return_exceptions=True)
@@ -102,7 +109,9 @@ class Runner:
     ) -> None:
         async for records in batches:
             mine = [one for one in records if one.subject in projection.subjects and one.seq not in self._unreadable]
-            await self._wait_for(projection.after, max((one.seq for one in mine if one.subject != "obs"), default=0))
+            await self._wait_for(projection, max((one.seq for one in mine if one.subject != "obs"), default=0))
+            if projection.name not in self._first:
+                await self._give_way(records[-1].seq)
             if mine:
                 await self._tell(await self._apply(worker, mine))
             await self._advance(projection.name, records[-1].seq)
@@ -135,9 +144,28 @@ class Runner:
             self._seen[name] = seq
             self._moved.notify_all()
 
-    async def _wait_for(self, names: Sequence[str], seq: int) -> None:
+    async def _wait_for(self, projection: Projection, seq: int) -> None:
+        """Until all that it comes after have applied `seq`; meanwhile nobody gives way to it."""
+        if all(self._seen[one] >= seq for one in projection.after):
+            return
+        await self._stand(projection.name, at_work=False)
         async with self._moved:
-            await self._moved.wait_for(lambda: min((self._seen[one] for one in names), default=math.inf) >= seq)
+            await self._moved.wait_for(lambda: min(self._seen[one] for one in projection.after) >= seq)
+        await self._stand(projection.name, at_work=True)
+
+    async def _stand(self, name: str, *, at_work: bool) -> None:
+        if name in self._first:
+            async with self._moved:
+                self._first[name] = at_work
+                self._moved.notify_all()
+
+    async def _give_way(self, seq: int) -> None:
+        def clear() -> bool:
+            return all(self._seen[one] >= seq for one, at_work in self._first.items() if at_work)
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TURN_S), self._moved:
+                await self._moved.wait_for(clear)
 
 
 def _is_readable(record: Record) -> bool:

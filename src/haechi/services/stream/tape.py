@@ -4,6 +4,8 @@ Who is near the end of the log reads here; who is further behind reads the log b
 """
 
 import asyncio
+import contextlib
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
@@ -48,9 +50,11 @@ class Tape:
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
 
-    async def read(self, after: int) -> AsyncIterator[Sequence[Record]]:
-        """Endless: records with seq > `after` in order."""
-        position = after
+    async def read(self, after: int, pace_s: float = 0.0) -> AsyncIterator[Sequence[Record]]:
+        """Endless: records with seq > `after` in order. Observations alone are handed over every `pace_s` at most: each
+        time costs a commit, whatever there is to apply."""
+        position, handed = after, -math.inf
+        loop = asyncio.get_running_loop()
         while True:
             if self._from is None or position < self._from:
                 async for records in self._log.read(position, self._subjects):
@@ -59,10 +63,25 @@ class Tape:
                     if self._from is not None and position >= self._from:
                         break
                 continue
+            await self._gathered(position, handed + pace_s - loop.time())
             found = await self._newer(position)
             if found:
-                position = found[-1].seq
+                position, handed = found[-1].seq, loop.time()
                 yield found
+
+    async def _gathered(self, position: int, wait_s: float) -> None:
+        """Returns after that time, or once there is something that somebody waits for or as much as fits."""
+        if wait_s <= 0:
+            return
+
+        def enough() -> bool:
+            fresh = [one for one in self._batches if one[-1].seq > position]
+            many = sum(len(one) for one in fresh) >= TOGETHER
+            return many or any(record.subject != "obs" for one in fresh for record in one if record.seq > position)
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s), self._grown:
+                await self._grown.wait_for(enough)
 
     async def _newer(self, position: int) -> Sequence[Record]:
         """What is here after `position`, once there is something; nothing when it has been dropped meanwhile."""
