@@ -35,7 +35,8 @@ async def serve(face: Face, request: Request, name: str) -> Response:
     given = parameters(request, "details")
     entry = face.services.contexts.get(name)
     shown = _details(request, entry)  # how often it was used before this
-    entry.used(to_us(face.services.clock.now()))
+    if entry.kind != "Hosted" or not given.flag("details"):  # to look at what is ours is no use of it (ETSI 053_04)
+        entry.used(to_us(face.services.clock.now()))
     if given.flag("details"):
         return json_answer(shown, 200)
     if entry.kind == "Cached":

@@ -65,6 +65,7 @@ async def query(face: Face, request: Request) -> Response:
 async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /{id} (5.8.3)."""
     given, context = parameters(request, ""), await face.context(request)
+    answer_type(request)  # what cannot be answered is refused before anything is looked for
     kept = face.services.notifier.get(_checked_id(id))
     return face.answer(
         request, await _shown(face, kept, context, "sysAttrs" in given.options), context, _edition(request)
@@ -80,8 +81,9 @@ def _edition(request: Request) -> list[tuple[str, str]]:
 async def update(face: Face, request: Request, id: str) -> Response:
     """PATCH /{id} (5.8.2): members given replace those there, null removes."""
     parameters(request, "")
-    old = face.services.notifier.get(_checked_id(id))
+    _checked_id(id)
     fragment, given = await _read(face, request)
+    old = face.services.notifier.get(id)
     if fragment.get("id", id) != id:
         raise InvalidData("the id of a subscription stays; leave it out", "bad_request")
     for name in _MANDATORY:

@@ -35,7 +35,8 @@ _MAKING = frozenset(
         ("jsonldContexts",),
     }
 )
-_ALWAYS = ("info", "sourceIdentity")  # who this is can be asked before anything is stored
+# Who this is, and that there is no @context, can be told before anything is stored.
+_ALWAYS = frozenset({("info", "sourceIdentity"), ("jsonldContexts",)})
 _WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
 
 
@@ -74,7 +75,7 @@ class Faces:
 
     @staticmethod
     def _missing(request: Request, resource: tuple[str, ...], name: str) -> None:
-        if resource == _ALWAYS or (request.method == "POST" and resource in _MAKING):
+        if resource in _ALWAYS or (request.method == "POST" and resource in _MAKING):
             return
         if request.method in _WITH_BODY and "content-length" not in request.headers:
             raise InvalidData("say with Content-Length how long the body is", "length_required")
