@@ -212,12 +212,16 @@ class SqliteEntities:
     def load(self, ids: Sequence[str]) -> dict[str, bytes]:
         if threading.get_ident() == self._owner:
             return self._load_to_write(ids)
-        db = self._reader()
-        found: dict[str, bytes] = {}
-        for some in chunks(ids, live.TOGETHER):
-            for one in self._values.named(db, some):
-                found[one.id] = self._values.body(db, one)
-        return found
+        db, values = self._reader(), self._values
+        if len(ids) == 1:
+            one = values.named(db, ids[0])
+            return {} if one is None else {one.id: values.body(db, one)}
+        with entity_query.snapshot(db):
+            return {
+                one.id: values.body(db, one)
+                for some in chunks(ids, live.TOGETHER)
+                for one in values.all_named(db, some)
+            }
 
     def _load_to_write(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The writing thread sees what it wrote last without asking, and will not have to look up what it asks now."""
@@ -225,7 +229,7 @@ class SqliteEntities:
         self._remember(db, [id for id in ids if id not in self._keys])
         keys = {id: self._keys[id] for id in ids if id in self._keys}
         rows = self._values.rows(db, [one.number for one in keys.values()])
-        return {id: self._values.body(db, Document(id, one.body, rows.get(one.number, []))) for id, one in keys.items()}
+        return {id: self._values.body(db, Document(id, one.body, rows.get(one.number, ()))) for id, one in keys.items()}
 
     def held(self, values: Values) -> Any:
         """Which of these series have a row beside their document. The writing thread only."""

@@ -39,7 +39,7 @@ _PUT = (
 TOGETHER = 500  # documents asked for at once at most
 _SIZES = (1, 20, 100, TOGETHER)  # of lists in statements: few forms, so that each is compiled once
 
-Row = Sequence[Any]  # number of the entity, id, document, then as _COLUMNS
+Row = tuple[int, int, Any, str | None, int, int]  # as _COLUMNS
 _T = TypeVar("_T")
 
 
@@ -48,15 +48,20 @@ class Document(NamedTuple):
 
     id: str
     body: bytes
-    rows: list[Row]
+    rows: Sequence[Row]
 
 
-def _asking(condition: str) -> str:
-    return f"SELECT entity.number, id, body, {_COLUMNS} FROM entity LEFT JOIN {_JOIN} WHERE {condition}"
-
-
-_BY_ID = {size: _asking(f"id IN ({','.join('?' * size)})") for size in _SIZES}
-_BY_NUMBER = {size: _asking(f"entity.number IN ({','.join('?' * size)}) ORDER BY entity.number") for size in _SIZES}
+_ONE = f"SELECT id, body, {_COLUMNS} FROM entity LEFT JOIN {_JOIN} WHERE id = ?"
+_MARKS = {size: ",".join("?" * size) for size in _SIZES}
+_BY_ID = {size: f"SELECT number, id, body FROM entity WHERE id IN ({marks})" for size, marks in _MARKS.items()}
+_BY_NUMBER = {
+    size: f"SELECT number, id, body FROM entity WHERE number IN ({marks}) ORDER BY number"
+    for size, marks in _MARKS.items()
+}
+_ROWS = {
+    size: f"WITH entity (number) AS (VALUES {','.join(['(?)'] * size)}) SELECT {_COLUMNS} FROM entity JOIN {_JOIN}"
+    for size in _SIZES
+}
 
 
 class LiveReader:
@@ -65,49 +70,56 @@ class LiveReader:
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
 
-    def named(self, db: sqlite3.Connection, ids: Sequence[str]) -> list[Document]:
-        """Those of at most TOGETHER entities that exist, all of one instant, in no order."""
-        return _documents(db, _BY_ID, ids)
+    def named(self, db: sqlite3.Connection, id: str) -> Document | None:
+        """The document of an entity, with its rows of the same instant, if there is one."""
+        found = db.execute(_ONE, (id,)).fetchall()
+        if not found:
+            return None
+        return Document(id, found[0][1], () if found[0][2] is None else [row[2:] for row in found])
+
+    def all_named(self, db: sqlite3.Connection, ids: Sequence[str]) -> list[Document]:
+        """Those of at most TOGETHER entities that exist, in no order. Call it inside of one transaction."""
+        return self._with_rows(db, _ask(db, _BY_ID, ids))
 
     def numbered(self, db: sqlite3.Connection, numbers: Sequence[int]) -> list[Document]:
-        """Those of at most TOGETHER entities that exist, by rising number, all of one instant."""
-        return _documents(db, _BY_NUMBER, numbers)
+        """Those of at most TOGETHER entities that exist, by rising number. Call it inside of one transaction."""
+        return self._with_rows(db, _ask(db, _BY_NUMBER, numbers))
+
+    def _with_rows(self, db: sqlite3.Connection, found: Sequence[tuple[int, str, bytes]]) -> list[Document]:
+        rows = self.rows(db, [number for number, _, _ in found])
+        return [Document(id, body, rows.get(number, ())) for number, id, body in found]
+
+    def rows(self, db: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, list[Row]]:
+        """What was observed since the documents of these entities were written."""
+        found: dict[int, list[Row]] = {}
+        for wanted in chunks(numbers, TOGETHER):
+            for row in _ask(db, _ROWS, wanted):
+                found.setdefault(row[0] >> _BITS, []).append(row)
+        return found
 
     def entity(self, db: sqlite3.Connection, document: Document) -> Entity:
         """The entity as it is now."""
         entity: Entity = orjson.loads(document.body)
         if not document.rows:
             return entity
-        attributes = entity["attrs"]
-        names = self._names
-        modified_at = 0
-        for _, _, _, series, observed_at, value, unit, quality, at in document.rows:
-            name = names.get(series & _MOST)
-            instance = stored.find(attributes[self._name(db, series & _MOST) if name is None else name], None)
-            assert instance is not None, "what has a live value is in the document"
+        attributes, names = entity["attrs"], self._names
+        for series, observed_at, value, unit, quality, modified_at in document.rows:
+            name = names.get(series & _MOST) or self._name(db, series & _MOST)
+            instance = attributes[name][0]
+            if "datasetId" in instance:
+                instance = stored.find(attributes[name], None)
             instance["value"] = orjson.loads(value) if type(value) is str else value
-            instance["observedAt"], instance["quality"], instance["modifiedAt"] = observed_at, quality, at
+            instance["observedAt"], instance["quality"], instance["modifiedAt"] = observed_at, quality, modified_at
             if unit is not None:
                 instance["unitCode"] = unit
-            else:
-                instance.pop("unitCode", None)
-            modified_at = max(modified_at, at)
-        entity["modifiedAt"] = modified_at
+            elif "unitCode" in instance:
+                del instance["unitCode"]
+        entity["modifiedAt"] = max([row[5] for row in document.rows])
         return entity
 
     def body(self, db: sqlite3.Connection, document: Document) -> bytes:
         """The entity as it is now, as JSON."""
         return orjson.dumps(self.entity(db, document)) if document.rows else document.body
-
-    def rows(self, db: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, list[Row]]:
-        """What was observed since the documents of these entities were written."""
-        found: dict[int, list[Row]] = {}
-        for wanted in chunks(numbers):
-            which = f"entity.number IN ({','.join('?' * len(wanted))})"
-            sql = f"SELECT entity.number, NULL, NULL, {_COLUMNS} FROM entity JOIN {_JOIN} WHERE {which}"
-            for row in db.execute(sql, wanted):
-                found.setdefault(row[0], []).append(row)
-        return found
 
     def _name(self, db: sqlite3.Connection, number: int) -> str:
         """New names are looked up when they first occur; what has been committed never changes."""
@@ -193,20 +205,13 @@ class LiveWriter:
         self._attributes[name] = number
 
 
-def _documents(db: sqlite3.Connection, asking: Mapping[int, str], wanted: Sequence[str | int]) -> list[Document]:
+def _ask(db: sqlite3.Connection, statements: Mapping[int, str], wanted: Sequence[Any]) -> list[Any]:
+    """The rows of the statement made for so many."""
     size = len(wanted)
-    if size not in _SIZES:
+    if size not in statements:
         size = next(one for one in _SIZES if one > size)
-        wanted = [*wanted, *[None] * (size - len(wanted))]  # type: ignore[list-item]  # a number that no entity has
-    found: list[Document] = []
-    last = 0
-    for row in db.execute(asking[size], wanted):
-        if row[0] != last:
-            last = row[0]
-            found.append(Document(row[1], row[2], [] if row[3] is None else [row]))
-        else:
-            found[-1].rows.append(row)
-    return found
+        wanted = [*wanted, *[None] * (size - len(wanted))]  # which nothing has
+    return db.execute(statements[size], wanted).fetchall()
 
 
 def chunks(values: Sequence[_T], size: int = 10_000) -> list[Sequence[_T]]:
