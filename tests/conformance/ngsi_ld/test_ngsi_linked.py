@@ -251,6 +251,20 @@ async def test_019_32_5243_01_a_wrong_query_body_is_refused(api: Api, body: dict
     problem(response, 400, "BadRequestData")
 
 
+async def test_5714_01_a_retrieval_makes_a_map_or_names_the_one_it_came_with(api: Api) -> None:
+    urn = await api.make("1", a=1)
+    made = await api.http.get(f"entities/{urn}", params={"entityMap": "true"})
+    address = made.headers["NGSILD-EntityMap"]
+    assert (made.status_code, made.json()["id"]) == (200, urn)
+    map = await api.http.get(f"entityMaps/{address.rpartition('/')[2]}")
+    assert map.json()["entityMap"] == {urn: ["@none"]}
+    again = await api.http.get(f"entities/{urn}", headers={"NGSILD-EntityMap": address})
+    assert again.headers["NGSILD-EntityMap"] == address
+    dead = await api.http.get(f"entities/{urn}", headers={"NGSILD-EntityMap": f"{address}0"}, params={"pick": "id"})
+    assert dead.headers["NGSILD-EntityMap"] not in (address, f"{address}0")
+    assert "NGSILD-EntityMap" not in (await api.http.get(f"entities/{urn}")).headers
+
+
 PIECES = (
     *(
         "name",

@@ -56,9 +56,9 @@ def is_whole(wanted: Wanted) -> bool:
     return wanted.media == JSON and not (narrowed or wanted.join.form or wanted.version)
 
 
-def whole(face: Face, wanted: Wanted, document: bytes) -> Response:
+def whole(face: Face, wanted: Wanted, document: bytes, headers: Headers) -> Response:
     """The answer with one whole entity, given as it is stored."""
-    return face.answer_as(JSON, face.rendered.of([document], wanted.view)[0], wanted.view.context)
+    return face.answer_as(JSON, face.rendered.of([document], wanted.view)[0], wanted.view.context, headers)
 
 
 def wholes(face: Face, wanted: Wanted, documents: list[bytes], headers: Headers) -> Response:

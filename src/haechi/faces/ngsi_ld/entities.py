@@ -44,16 +44,17 @@ async def create(face: Face, request: Request) -> Response:
 
 async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /entities/{id} (5.7.1)."""
-    given = parameters(request, f"type geometryProperty {SHOWN}")
+    given = parameters(request, f"type geometryProperty {SHOWN} {entity_maps.PARAMETERS}")
     context = await face.context(request)
     wanted = answers.wanted_of(request, given, context)
     if answers.is_whole(wanted) and "type" not in given.given and not face.distributed:
-        return answers.whole(face, wanted, existing(id, face.services.store.load([_uri(id)]).get(id)))
+        document = existing(id, face.services.store.load([_uri(id)]).get(id))
+        return answers.whole(face, wanted, document, entity_maps.of_one(face, request, given, id))
     entity = of_type(given, context, existing(_uri(id), await face.entity(id)))
     attrs = {context.expand(name) for name in given.names("attrs")}
     if attrs and attrs.isdisjoint(entity["attrs"]):
         raise NotFound(f"{id} has none of the attributes {given.get('attrs')}; leave attrs out to see what it has")
-    return await answers.retrieved(face, wanted, entity)
+    return await answers.retrieved(face, wanted, entity, entity_maps.of_one(face, request, given, id))
 
 
 def of_type(given: Parameters, context: Context, entity: Entity) -> Entity:

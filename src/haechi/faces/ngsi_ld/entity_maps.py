@@ -133,6 +133,17 @@ async def followed(
     return Mapped(await _page(face, found, question), found.id, status)
 
 
+def of_one(face: Face, request: Request, given: Parameters, id: str) -> list[tuple[str, str]]:
+    """The headers of a retrieval that names a map which lives, or makes one because it asks or because the one that it
+    names lives no more (clause 5.7.1.4)."""
+    named = request.headers.get(HEADER)
+    if named is None and not given.flag("entityMap"):
+        return []
+    found = None if named is None else face.maps.known(unquote(named.rpartition("/")[2]), _now(face))
+    found = found or kept(face, [id], lifetime_s(given.get("entityMapLifetime")))
+    return [(HEADER, PATH + found.id)]
+
+
 async def _page(face: Face, found: EntityMap, question: EntityQuery) -> EntityPage:
     """From `offset` on, those that still answer the question, until the page is full; the others leave the map."""
     start, entities = (0 if question.count else question.offset), list[Entity]()

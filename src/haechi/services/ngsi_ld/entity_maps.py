@@ -59,10 +59,17 @@ class EntityMaps:
 
     def get(self, id: str, now: int) -> EntityMap:
         """`NotFound` when there is none, or none any more."""
+        found = self.known(id, now)
+        if found is None:
+            raise NotFound(f"no EntityMap {id}, or it has expired; ask the query again with entityMap=true")
+        return found
+
+    def known(self, id: str, now: int) -> EntityMap | None:
+        """The map, if it lives."""
         found = self._maps.get(id)
         if found is None or found.expires_at <= now:
             self._maps.pop(id, None)
-            raise NotFound(f"no EntityMap {id}, or it has expired; ask the query again with entityMap=true")
+            return None
         return found
 
     def renew(self, found: EntityMap, now: int, wanted: int) -> None:
