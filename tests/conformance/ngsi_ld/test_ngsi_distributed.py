@@ -6,6 +6,8 @@ import orjson
 import pytest
 from conftest_ngsi import Api, problem
 
+from haechi.faces.ngsi_ld.distributed import past
+
 BUS = "urn:ngsi-ld:Bus:1"
 PEER = "http://peer.example"
 SECOND = "http://second.example"
@@ -370,3 +372,33 @@ async def test_names_go_out_as_the_source_wants_them_436_06(api: Api) -> None:
     assert set(orjson.loads(sent.body or b"")) == {"id", "type", "speed"}
     assert dict(sent.headers)["Content-Type"] == "application/json"
     assert context in dict(sent.headers)["Link"]
+
+
+# --- the past ---
+
+
+def test_evolutions_of_several_sources_are_one_in_order_of_time_5_7_3() -> None:
+    merged = past.merged(
+        [
+            {"id": BUS, "type": "Bus", "speed": [{"value": 3, "observedAt": "2026-05-03T00:00:00Z"}]},
+            {
+                "id": BUS,
+                "type": "Bus",
+                "doors": {"value": 2, "observedAt": "2026-05-01T00:00:00Z"},
+                "speed": [
+                    {"value": 1, "observedAt": "2026-05-01T00:00:00Z"},
+                    {"value": 9, "observedAt": "2026-05-03T00:00:00Z"},
+                ],
+            },
+        ],
+        {},
+    )
+    assert [one["value"] for one in merged["speed"]] == [1, 3]
+    assert merged["doors"]["value"] == 2
+    columns = [
+        {"id": BUS, "speed": {"type": "Property", "values": [[at, f"2026-05-0{at}T00:00:00Z"]]}} for at in (2, 1, 3)
+    ]
+    assert past.merged(columns, {"lastN": "2"})["speed"]["values"] == [
+        [3, "2026-05-03T00:00:00Z"],
+        [2, "2026-05-02T00:00:00Z"],
+    ]

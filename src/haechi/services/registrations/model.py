@@ -190,20 +190,21 @@ def _information(given: Document) -> Information:
 
 
 def _entity_info(given: Document) -> EntityInfo:
-    types = given.get("type")
-    if types is None:
-        raise wrong("information.entities", "need a type each")
+    """The type may be left out beside an id, as clients do; table 5.2.8-1 wants it."""
     ids, pattern = _words(given, "id"), given.get("idPattern")
+    if given.get("type") is None and not ids:
+        raise wrong("information.entities", "need a type each")
+    types = () if given.get("type") is None else tuple(attributes.types_from(given["type"]))
     for one in ids:
         if not is_uri(one):
             raise wrong("information.entities", f"have the id {one!r}, which is no URI")
     if pattern is None:
-        return EntityInfo(tuple(attributes.types_from(types)), ids)
+        return EntityInfo(types, ids)
     if not isinstance(pattern, str):
         raise wrong("information.entities", "have an idPattern that is no text")
-    # An id goes before a pattern (clause 5.2.8).
     test = compile_pattern(pattern)
-    return EntityInfo(tuple(attributes.types_from(types)), ids, None if ids else pattern, None if ids else test)
+    # An id goes before a pattern (clause 5.2.8).
+    return EntityInfo(types, ids, None if ids else pattern, None if ids else test)
 
 
 def _check_exclusive(information: Sequence[Information]) -> None:

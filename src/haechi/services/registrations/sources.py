@@ -42,7 +42,9 @@ class Sources:
     watch: RegistrationWatch
     exchange: Exchange
     alias: str  # contextSourceAlias of this broker and tenant (clause 5.2.40)
-    cooling: dict[str, int] = field(default_factory=dict)  # endpoint -> until when it is left alone, microseconds
+    cooling: dict[str, int] = field(
+        default_factory=dict
+    )  # registration -> until when its source is left alone, microseconds
 
     def __bool__(self) -> bool:
         return bool(self.registry)

@@ -119,7 +119,7 @@ class Asker:
     async def ask(self, ask: Ask) -> Answer:
         sources, clock = self.face.services.sources, self.face.services.clock
         one = ask.registration
-        if sources.cooling.get(one.endpoint, 0) > to_us(clock.now()):
+        if sources.cooling.get(one.id, 0) > to_us(clock.now()):
             return self._failed(ask, Answer(one, 0, reason="it failed a moment ago and is left alone for a while"))
         try:
             incoming = await sources.exchange(await self._outgoing(ask))
@@ -133,7 +133,7 @@ class Asker:
         failed = not answer.sound or answer.status == 0 or (answer.status >= 400 and answer.status not in {404, 409})
         sources.registry.count(one.id, now, failed=failed)
         if failed and one.management.cooldown_s is not None:
-            sources.cooling[one.endpoint] = now + int(one.management.cooldown_s * SECOND)
+            sources.cooling[one.id] = now + int(one.management.cooldown_s * SECOND)
         return self._failed(ask, answer) if failed else answer
 
     def _read(self, one: Registration, incoming: Incoming) -> Answer:
@@ -204,8 +204,9 @@ class Asker:
         return found
 
     def _link(self, theirs: Context | None) -> list[tuple[str, str]]:
-        named = self.context if theirs is None else theirs
-        return [("Link", named.link)] if named.urls else []
+        if theirs is not None:
+            return [("Link", theirs.link)]
+        return [("Link", self.context.link)] if self.context.urls else []
 
     def _body(
         self, body: Any, theirs: Context | None, steering: Mapping[str, str]

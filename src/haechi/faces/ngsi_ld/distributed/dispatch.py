@@ -13,7 +13,7 @@ from haechi.core.errors import HaechiError
 from haechi.faces.ngsi_ld.distributed import batches, past, writing
 from haechi.faces.ngsi_ld.distributed.asking import escaped
 from haechi.faces.ngsi_ld.distributed.inner import kept
-from haechi.faces.ngsi_ld.distributed.reading import ReadingFace
+from haechi.faces.ngsi_ld.distributed.wider import WiderFace
 from haechi.faces.ngsi_ld.distributed.writing import Operation, Resource
 from haechi.faces.ngsi_ld.errors import error_response
 from haechi.faces.ngsi_ld.face import Face
@@ -55,7 +55,7 @@ async def answer(face: Face, request: Request, resource: Resource, where: tuple[
     if request.query_params.get("local") != "true":
         request = await kept(request)
         method = "GET" if request.method == "HEAD" else request.method
-        if (asked := await _reading(face, request, method, pattern)) is not None:
+        if (asked := await _wider(face, request, method, pattern)) is not None:
             return await _read(asked, request, resource, names)
         if method == "GET" and pattern == ("temporal", "entities", "*"):
             return await past.retrieved(face, request, resource, names[0])
@@ -82,7 +82,7 @@ async def _written(
     return None
 
 
-async def _reading(face: Face, request: Request, method: str, pattern: Pattern) -> ReadingFace | None:
+async def _wider(face: Face, request: Request, method: str, pattern: Pattern) -> WiderFace | None:
     """The face through which a resource reads what others have, too; None when it is no distributed operation."""
     if pattern == ("entityOperations", "query"):
         return await _querying(face, request)
@@ -92,7 +92,7 @@ async def _reading(face: Face, request: Request, method: str, pattern: Pattern) 
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         given[name] = f"{given[name]},{value}" if name in given and name in {"id", "type", "attrs"} else value
-    return ReadingFace(face, request, context, given)
+    return WiderFace(face, request, context, given)
 
 
 def _path(pattern: Pattern, names: Sequence[str]) -> str:
@@ -102,14 +102,14 @@ def _path(pattern: Pattern, names: Sequence[str]) -> str:
     return path + "/" if pattern[-1] == "attrs" else path
 
 
-async def _querying(face: Face, request: Request) -> ReadingFace:
+async def _querying(face: Face, request: Request) -> WiderFace:
     """A query by POST (5.7.2, 6.23): what its body asks for, as parameters."""
     try:
         body, context = await read(request, face.services.contexts)
     except HaechiError:
-        return ReadingFace(face, request, CORE_CONTEXT, {})  # the resource says what is wrong
+        return WiderFace(face, request, CORE_CONTEXT, {})  # the resource says what is wrong
     given = dict(request.query_params) | (_parameters(body) if isinstance(body, dict) else {})
-    return ReadingFace(face, request, context, given)
+    return WiderFace(face, request, context, given)
 
 
 def _parameters(body: Mapping[str, Any]) -> dict[str, str]:
@@ -133,12 +133,12 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-async def _read(reading: ReadingFace, request: Request, resource: Resource, names: Sequence[str]) -> Response:
+async def _read(face: WiderFace, request: Request, resource: Resource, names: Sequence[str]) -> Response:
     """A 404 keeps its warnings, too (6.3.17)."""
     try:
-        response = await resource(reading, request, *names)
+        response = await resource(face, request, *names)
     except HaechiError as error:
         response = error_response(error)
-    if reading.asker.warnings:
-        response.headers["NGSILD-Warning"] = ", ".join(dict.fromkeys(reading.asker.warnings))
+    if face.asker.warnings:
+        response.headers["NGSILD-Warning"] = ", ".join(dict.fromkeys(face.asker.warnings))
     return response

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from haechi.core.errors import HaechiError, NotFound
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld.distributed.asking import Answer, Ask, Asker, escaped
-from haechi.faces.ngsi_ld.distributed.reading import types_of
+from haechi.faces.ngsi_ld.distributed.wider import types_of
 from haechi.faces.ngsi_ld.distributed.writing import Resource
 from haechi.faces.ngsi_ld.errors import error_response
 from haechi.faces.ngsi_ld.face import Face
@@ -37,7 +37,7 @@ async def retrieved(face: Face, request: Request, resource: Resource, id: str) -
     found = [one.body for one in await asker.ask_all(asks) if _sound(asker, one, dict) and one.body.get("id") == id]
     if found:
         documents = ([_body(own)] if own.status_code < 400 else []) + found
-        return _warned(asker, await _answer(face, request, own, _merged(documents, given)))
+        return _warned(asker, await _answer(face, request, own, merged(documents, given)))
     return _warned(asker, own)
 
 
@@ -61,10 +61,10 @@ async def queried(face: Face, request: Request, resource: Resource) -> Response:
     if not targets:
         return own
     limit = int(given.get("limit", "20"))
-    merged = [_merged(many, given) for many in documents.values()]
-    response = await _answer(face, request, own, merged[:limit])
+    together = [merged(many, given) for many in documents.values()]
+    response = await _answer(face, request, own, together[:limit])
     if "ngsild-results-count" in own.headers:
-        response.headers["NGSILD-Results-Count"] = str(max(len(merged), int(own.headers["ngsild-results-count"])))
+        response.headers["NGSILD-Results-Count"] = str(max(len(together), int(own.headers["ngsild-results-count"])))
     return _warned(asker, response)
 
 
@@ -148,7 +148,7 @@ def _warned(asker: Asker, response: Response) -> Response:
     return response
 
 
-def _merged(documents: Sequence[Document], given: Mapping[str, str]) -> Document:
+def merged(documents: Sequence[Document], given: Mapping[str, str]) -> Document:
     """One evolution of several of the same entity."""
     if len(documents) == 1:
         return documents[0]

@@ -32,7 +32,7 @@ _FILTERS = ("q", "scopeQ", "georel", "geometry", "coordinates", "geoproperty", "
 _PROJECTED = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "expiresAt"})
 
 
-class ReadingFace(Face):
+class WiderFace(Face):
     """A face for one request; `asker` keeps the warnings."""
 
     distributed = True
@@ -83,6 +83,8 @@ class ReadingFace(Face):
         store: Any = self._face.services.store
         if question == queries.found:
             return await self._query(*arguments[1:])  # type: ignore[return-value]
+        if question == store.query:
+            return await self._query(*arguments, ())  # type: ignore[return-value]
         if question == store.shapes:
             return await self._shapes()  # type: ignore[return-value]
         return await self._face.ask(question, *arguments)
