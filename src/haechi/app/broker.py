@@ -15,6 +15,7 @@ from haechi.app.download import Downloader
 from haechi.app.forwarding import Forwarder
 from haechi.app.sending import Sender
 from haechi.app.settings import RunSettings
+from haechi.app.snapshots import SnapshotFiles
 from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame
 from haechi.core.times import to_us
@@ -24,6 +25,7 @@ from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.ports import Bus, Clock, EvolutionReader, RecordStore
 from haechi.services.context.outbox import SEEN
 from haechi.services.ngsi_ld.contexts import Contexts
+from haechi.services.ngsi_ld.snapshots import Shelf
 from haechi.services.registrations.registry import Registry, alias_in
 from haechi.services.registrations.sources import AllSources
 from haechi.services.registrations.sources import Sources as ContextSources
@@ -84,6 +86,9 @@ class Broker:
             self._watched_anew,
             tenants,
             self._expiry,
+            Shelf(
+                parts.snapshot_store(needs.settings), SnapshotFiles(needs.settings.folder / "snapshots", needs.clock)
+            ),
             needs.history,
             needs.instances_most,
             sources=self._sources.of(DEFAULT),

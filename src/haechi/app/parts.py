@@ -22,7 +22,7 @@ from haechi.services.cities import Around
 from haechi.services.cities.city import load_city as load
 from haechi.services.cities.model import City
 from haechi.services.ingest import account
-from haechi.services.ngsi_ld import contexts
+from haechi.services.ngsi_ld import contexts, snapshots
 from haechi.services.registrations import registry as registrations
 from haechi.services.subscriptions import book
 from haechi.services.tenants import known
@@ -149,6 +149,11 @@ def tenant_store(settings: RunSettings) -> RecordStore:
 def ends_store(settings: RunSettings) -> RecordStore:
     """Which entities have something that ends, and when; written by the api role."""
     return SqliteRecords(settings.folder / "ends.db", {"ends": ()})
+
+
+def snapshot_store(settings: RunSettings) -> RecordStore:
+    """Which snapshots there are; written by the api role. Their entities lie beside it, a file each."""
+    return SqliteRecords(settings.folder / "snapshots.db", snapshots.COLLECTIONS)
 
 
 def command_store(settings: RunSettings, *, read_only: bool = False) -> RecordStore:

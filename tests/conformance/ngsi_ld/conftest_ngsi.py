@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from haechi.app.snapshots import SnapshotFiles
 from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.observation import Observation, from_batch, to_batch
@@ -26,6 +27,8 @@ from haechi.ports import Record, RecordStore
 from haechi.services.context.outbox import Outbox
 from haechi.services.context.projection import ContextProjection
 from haechi.services.ngsi_ld.contexts import COLLECTIONS, Contexts
+from haechi.services.ngsi_ld.snapshots import COLLECTIONS as SNAPSHOTS
+from haechi.services.ngsi_ld.snapshots import Shelf
 from haechi.services.registrations.registry import COLLECTIONS as REGISTRATIONS
 from haechi.services.registrations.registry import Registry
 from haechi.services.registrations.sources import AllSources, Incoming, Outgoing
@@ -90,6 +93,7 @@ class Api:
             self._watched_anew,
             self.tenants,
             self.expiry,
+            Shelf(SqliteRecords(folder / "snapshots.db", SNAPSHOTS), SnapshotFiles(folder / "snapshots", self.clock)),
             sources=self.every_source.of(""),
             every_source=self.every_source,
         )

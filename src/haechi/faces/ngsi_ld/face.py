@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import orjson
@@ -20,6 +21,7 @@ from haechi.faces.ngsi_ld.writes import Writes
 from haechi.ports import EvolutionReader
 from haechi.services.ngsi_ld.entity_maps import EntityMaps
 from haechi.services.ngsi_ld.names import Context, iri_of
+from haechi.services.ngsi_ld.snapshots import Snapshots
 
 T = TypeVar("T")
 AT_ONCE = 20  # entities looked up by key without a thread, which would cost ten times the look-up
@@ -30,11 +32,35 @@ class Face:
 
     distributed = False  # whether questions reach other context sources, too
 
-    def __init__(self, services: NgsiServices) -> None:
-        self.services = services
+    def __init__(self, services: NgsiServices, tenant: str = "") -> None:
+        self.services, self.tenant = services, tenant
+        self._copies: dict[str, Face] = {}
         self.writes = Writes(services.write, services.clock)
         self.maps = EntityMaps()
         self.rendered = Rendered()
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """Those of this tenant."""
+        return Snapshots(self.services.tenants.records(self.services.shelf.records, self.tenant))
+
+    def copy_name(self, id: str) -> str:
+        """What a snapshot is called on the shelf of all tenants."""
+        return f"{self.tenant} {id}"
+
+    def copy_of(self, id: str) -> "Face":
+        """The face whose entities are those of a snapshot; history is not part of it."""
+        if id not in self._copies:
+            copy = self.services.shelf.copies.open(self.copy_name(id))
+            services = replace(self.services, store=copy.store, write=copy.write, history=None)
+            self._copies[id] = Face(services, self.tenant)
+        return self._copies[id]
+
+    def forget_copy(self, id: str) -> None:
+        """The snapshot, its entities and its face."""
+        self.snapshots.remove(id)
+        self._copies.pop(id, None)
+        self.services.shelf.copies.remove(self.copy_name(id))
 
     @property
     def history(self) -> EvolutionReader:

@@ -26,7 +26,10 @@ _NAMES = {
     "attributes": "attrId",
     "jsonldContexts": "contextId",
 }
-_QUERIES = {("entities",): f"{queries.PARAMETERS} {entity_maps.PARAMETERS}", ("entityMaps",): queries.PARAMETERS}
+_QUERIES: Mapping[tuple[str, ...], str] = {
+    ("entities",): f"{queries.PARAMETERS} {entity_maps.PARAMETERS}",
+    ("entityMaps",): queries.PARAMETERS,
+}
 _HEADERS = {
     "NGSILD-Tenant": "The tenant; the city's own when it is missing (clause 6.3.14).",
     "Link": "The @context that names are written with (clause 6.3.5).",

@@ -23,6 +23,7 @@ from haechi.faces.ngsi_ld import (
     posted,
     purge,
     registrations,
+    snapshots,
     subscriptions,
     temporal,
     temporal_queries,
@@ -76,6 +77,9 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
         "DELETE": csource_subscriptions.delete,
     },
     ("info", "sourceIdentity"): {"GET": identity.identity},
+    ("snapshots",): {"POST": snapshots.create, "DELETE": snapshots.purge},
+    ("snapshots", "*"): {"GET": snapshots.retrieve, "PATCH": snapshots.update, "DELETE": snapshots.delete},
+    ("snapshots", "*", "clone"): {"POST": snapshots.clone},
     ("types",): {"GET": discovery.types},
     ("types", "*"): {"GET": discovery.type_info},
     ("attributes",): {"GET": discovery.attributes},
@@ -128,6 +132,8 @@ class _Api:
             response = error_response(error)
         if tenant := request.headers.get(HEADER):
             response.headers[HEADER] = tenant  # clause 6.3.14
+        if snapshot := request.headers.get(snapshots.HEADER):
+            response.headers[snapshots.HEADER] = snapshot  # clause 6.3.22
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -141,8 +147,9 @@ class _Api:
             return error_response(error, {"Allow": allowed})
         if method not in _SAFE and PERSON in request.scope:
             require(request, "operator")
-        face = self._faces.of(request, pattern)
-        if face.services.sources:
+        tenant = self._faces.of(request, pattern)
+        face = snapshots.face_for(tenant, request, pattern)
+        if face.services.sources and face is tenant:
             return await dispatch.answer(face, request, resource[method], (pattern, names))
         return await resource[method](face, request, *names)
 

@@ -8,6 +8,7 @@ from haechi.core.frame import Frame
 from haechi.faces.ngsi_ld.expiry import Expiry
 from haechi.ports import Clock, EntityCensus, EntityStore, EvolutionReader
 from haechi.services.ngsi_ld.contexts import Contexts
+from haechi.services.ngsi_ld.snapshots import Shelf
 from haechi.services.registrations.sources import AllSources, Sources
 from haechi.services.tenants.known import Tenants
 from haechi.services.tenants.told import Subscriptions
@@ -31,6 +32,7 @@ class NgsiServices:
     watched_anew: Callable[[], Awaitable[None]]
     tenants: Tenants
     expiry: Expiry
+    shelf: Shelf
     history: EvolutionReader | None = None  # None: this process has none; the temporal API says so
     instances_most: int = 10_000  # of attributes in one answer of the temporal API
     sources: Sources = field(kw_only=True)  # other context sources; of all tenants: `every_source`

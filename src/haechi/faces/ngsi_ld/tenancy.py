@@ -21,7 +21,7 @@ from haechi.services.tenants.told import TenantNotifier
 
 HEADER = "NGSILD-Tenant"
 _MAPPED = frozenset({"store", "write", "contexts", "notifier", "history", "sources"})
-_COMMON = frozenset({"clock", "watched_anew", "tenants", "expiry", "instances_most", "every_source"})
+_COMMON = frozenset({"clock", "watched_anew", "tenants", "expiry", "shelf", "instances_most", "every_source"})
 # What makes a tenant that is not there yet (clause 5.5.10); every other operation needs one that is.
 _MAKING = frozenset(
     {
@@ -56,7 +56,7 @@ class Faces:
     def _face(self, name: str) -> Face:
         if name not in self._faces:
             self._room()
-            self._faces[name] = Face(_own(self._services, name))
+            self._faces[name] = Face(_own(self._services, name), name)
         return self._faces[name]
 
     def of(self, request: Request, resource: tuple[str, ...]) -> Face:

@@ -1,0 +1,176 @@
+"""/snapshots (clauses 5.16, 6.36 to 6.38), and the face of one for requests that name it in a header (6.3.22)."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from haechi.core.errors import Conflict, HaechiError, InvalidData, NotFound, NotSupported, Unavailable
+from haechi.core.times import format_iso, parse_iso, to_us
+from haechi.core.urn import is_uri
+from haechi.faces.ngsi_ld import posted, queries
+from haechi.faces.ngsi_ld.face import Face, json_answer, no_content
+from haechi.faces.ngsi_ld.requests import Parameters, parameters
+from haechi.ports import EntityQuery
+from haechi.services.ngsi_ld.names import Context
+from haechi.services.ngsi_ld.snapshots import PRIORITY, pages
+
+HEADER = "NGSILD-Snapshot"
+PATH = "/ngsi-ld/v1/snapshots/"
+_GIVEN = frozenset({"id", "type", "snapshotQueries", "snapshotPriority", "expiresAt"})
+_CHANGING = frozenset({"type", "snapshotPriority", "expiresAt"})
+_LATER = frozenset({"snapshotTemporalQueries"})
+_OF_ENTITIES = frozenset({"entities", "entityOperations", "entityMaps", "types", "attributes"})
+_events = structlog.get_logger("snapshots")
+_filling: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
+
+
+async def create(face: Face, request: Request) -> Response:
+    """POST /snapshots (5.16.1): 201; it is filled afterwards."""
+    parameters(request, "")
+    body, context = await face.body(request)
+    document = _document(face, body, _GIVEN)
+    asked = body.get("snapshotQueries")
+    if not isinstance(asked, list) or not asked:
+        raise InvalidData("snapshotQueries says what to copy: a list of queries, at least one", "bad_request")
+    questions = [_question(face, one, context) for one in asked]
+    document |= {"snapshotQueries": asked, "snapshotQueriesDetails": [{"resultStatus": "preparing"} for _ in asked]}
+    return await _made(face, document, lambda: _fill(face, document, questions))
+
+
+async def clone(face: Face, request: Request, id: str) -> Response:
+    """POST /snapshots/{id}/clone (5.16.2)."""
+    parameters(request, "")
+    body, _ = await face.body(request)
+    source = _kept(face, id)
+    document = _document(face, body, _CHANGING | {"id"})
+    asked = source["snapshotQueries"]
+    document |= {"snapshotQueries": asked, "snapshotQueriesDetails": [{"resultStatus": "preparing"} for _ in asked]}
+    store = face.copy_of(source["id"]).services.store
+    return await _made(face, document, lambda: _copy(face, document, [(store, EntityQuery())]))
+
+
+async def retrieve(face: Face, request: Request, id: str) -> Response:
+    """GET /snapshots/{id} (5.16.3)."""
+    parameters(request, "")
+    return json_answer(_kept(face, id), 200)
+
+
+async def update(face: Face, request: Request, id: str) -> Response:
+    """PATCH /snapshots/{id} (5.16.4): priority and end are the client's."""
+    parameters(request, "")
+    body, _ = await face.body(request, merge=True)
+    kept = _kept(face, id)
+    found = {**kept, **{name: one for name, one in _document(face, body, _CHANGING).items() if name in body}}
+    face.snapshots.put(found)
+    return json_answer(found, 200)
+
+
+async def delete(face: Face, request: Request, id: str) -> Response:
+    """DELETE /snapshots/{id} (5.16.5)."""
+    parameters(request, "")
+    face.forget_copy(_kept(face, id)["id"])
+    return no_content()
+
+
+async def purge(face: Face, request: Request) -> Response:
+    """DELETE /snapshots?q= (5.16.7)."""
+    given = parameters(request, "q")
+    text = given.get("q")
+    if text is None:
+        raise InvalidData("say with q which snapshots go, such as q=snapshotPriority<5", "bad_request")
+    for id in face.snapshots.matching(text):
+        face.forget_copy(id)
+    return no_content()
+
+
+def _kept(face: Face, id: str) -> dict[str, Any]:
+    if not is_uri(id):
+        raise InvalidData(f"{id!r} is no URI; ids of snapshots are", "bad_request")
+    try:
+        return face.snapshots.get(id, to_us(face.services.clock.now()))
+    except NotFound:
+        if face.snapshots.has(id):  # it has expired
+            face.forget_copy(id)
+        raise
+
+
+def _document(face: Face, body: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
+    """What a client may say of a snapshot, with what it leaves out."""
+    if later := sorted(_LATER & body.keys()):
+        raise NotSupported(f"{later[0]}: history is not copied; ask the temporal API with its time")
+    if wrong := sorted(body.keys() - allowed):
+        raise InvalidData(f"{wrong[0]} is not the client's to say; leave it out", "bad_request")
+    if body.get("type", "Snapshot") != "Snapshot":
+        raise InvalidData("type must be Snapshot", "bad_request")
+    priority = body.get("snapshotPriority", PRIORITY)
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 1 <= priority <= 10:
+        raise InvalidData("snapshotPriority must be a whole number from 1 to 10", "bad_request")
+    id = body.get("id", f"urn:ngsi-ld:Snapshot:{uuid.uuid4()}")
+    if not is_uri(id):
+        raise InvalidData("the id of a snapshot is a URI; send one, or none", "bad_request")
+    now = format_iso(to_us(face.services.clock.now()))
+    found = {"id": id, "type": "Snapshot", "snapshotStatus": "preparing", "snapshotPriority": priority}
+    return {**found, "createdAt": now, "lastUsedAt": now, **_end(body)}
+
+
+def _end(body: Mapping[str, Any]) -> dict[str, str]:
+    if "expiresAt" not in body:
+        return {}
+    try:
+        return {"expiresAt": format_iso(parse_iso(str(body["expiresAt"])))}
+    except (ValueError, OverflowError) as error:
+        raise InvalidData("expiresAt must be a date-time such as 2026-11-22T09:00:00Z", "bad_request") from error
+
+
+def _question(face: Face, query: Any, context: Context) -> EntityQuery:
+    asked, selectors = posted.read(query, context)
+    return queries.question_of(Parameters(asked, frozenset()), context, selectors, face.services.store)
+
+
+async def _made(face: Face, document: dict[str, Any], fill: Callable[[], Any]) -> Response:
+    if face.snapshots.has(document["id"]):
+        raise Conflict(f"there is a snapshot {document['id']} already; delete it, or choose another id")
+    face.snapshots.add(document)
+    task = asyncio.create_task(fill())
+    _filling.add(task)
+    task.add_done_callback(_filling.discard)
+    return Response(status_code=201, headers={"Location": PATH + quote(document["id"], safe=":")})
+
+
+async def _fill(face: Face, document: dict[str, Any], questions: list[EntityQuery]) -> None:
+    await _copy(face, document, [(face.services.store, one) for one in questions])
+
+
+async def _copy(face: Face, document: dict[str, Any], parts: list[tuple[Any, EntityQuery]]) -> None:
+    """Every part into the snapshot's own store; what happens to the live model meanwhile is not told apart."""
+    status = "success"
+    try:
+        for store, question in parts:
+            found = pages(store, question)
+            while (some := await asyncio.to_thread(next, found, None)) is not None:
+                await face.services.shelf.copies.open(face.copy_name(document["id"])).pour(some)
+    except HaechiError as error:
+        _events.warning("snapshot_not_filled", snapshot=document["id"], error=str(error))
+        status = "failure"
+    if face.snapshots.has(document["id"]):
+        details = [{"resultStatus": status} for _ in document["snapshotQueries"]]
+        face.snapshots.put({**document, "snapshotStatus": status, "snapshotQueriesDetails": details})
+
+
+def face_for(face: Face, request: Request, pattern: tuple[str, ...]) -> Face:
+    """The face of the snapshot a request names (6.3.22), of entities and what kinds of them there are."""
+    named = request.headers.get(HEADER)
+    if named is None or pattern[0] not in _OF_ENTITIES:
+        return face
+    id = unquote(named.rpartition("/")[2])
+    kept = _kept(face, id)
+    if kept["snapshotStatus"] == "preparing":
+        raise Unavailable(f"snapshot {id} is still being filled; ask again in a moment")
+    kept["lastUsedAt"] = format_iso(to_us(face.services.clock.now()))
+    return face.copy_of(id)
