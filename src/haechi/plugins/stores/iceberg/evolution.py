@@ -23,7 +23,11 @@ _OBSERVED = """entity, attribute, '' AS dataset, observed_at,
  CASE WHEN link = 'api' AND observed_at = received_at THEN 0 ELSE 1 END AS stated,
  received_at AS created_at, received_at AS modified_at, NULL::VARCHAR AS kind, value, text, unit,
  NULL::VARCHAR AS more, NULL::VARCHAR AS instance, seq, -1 AS place"""
-_NUMBER = "coalesce(value, CASE text WHEN 'true' THEN 1 WHEN 'false' THEN 0 END, json_array_length(text))"
+# Booleans count as 0 and 1, arrays by their length (table 4.5.19.1-1); anything else is no number.
+_NUMBER = (
+    "CASE WHEN value IS NOT NULL THEN value WHEN text = 'true' THEN 1 WHEN text = 'false' THEN 0 "
+    "WHEN text LIKE '[%' THEN json_array_length(text) END"
+)
 _SUMS = f"""any_value(kind) AS kind, count(*) AS rows, count(DISTINCT coalesce(text, value::VARCHAR)) AS distinct_rows,
  count({_NUMBER}) AS numbers, sum({_NUMBER}) AS total, avg({_NUMBER}) AS mean, min({_NUMBER}) AS low,
  max({_NUMBER}) AS high, stddev_pop({_NUMBER}) AS spread, sum({_NUMBER} * {_NUMBER}) AS squares,
