@@ -374,6 +374,18 @@ async def test_names_go_out_as_the_source_wants_them_436_06(api: Api) -> None:
     assert context in dict(sent.headers)["Link"]
 
 
+@pytest.mark.parametrize(
+    "body", [{}, {"entities": 5}, {"entities": [1], "geoQ": 3, "attrs": [None]}, [], 7, [{"id": 1}]]
+)
+async def test_a_body_of_another_shape_is_refused_as_if_nobody_were_registered(api: Api, body: Any) -> None:
+    await register(api)
+    paths = [("POST", "entities"), ("POST", "entityOperations/query"), ("POST", "entityOperations/create")]
+    paths += [("POST", "entityOperations/delete"), ("PATCH", f"entities/{BUS}"), ("PUT", f"entities/{BUS}/attrs/speed")]
+    for method, path in paths:
+        response = await api.http.request(method, path, json=body)
+        assert response.status_code in {207, 400, 404}, (method, path, response.text)
+
+
 # --- the past ---
 
 

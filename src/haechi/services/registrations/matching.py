@@ -116,13 +116,15 @@ def concerns(registration: Registration, id: str, types: Iterable[str] | None) -
 
 
 def kept(registration: Registration, entity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Of an entity that a source answered with, what its registration says that it has; None: nothing."""
+    """Of an entity that a source answered with, what its registration says that it has; None: nothing. A pattern says
+    whom to ask, not what may be answered: two patterns may have more in common than either shows (clause 5.12)."""
     fitting = [
         one
         for one in registration.information
         if not one.entities
         or any(
-            info.holds(entity["id"]) and (not info.types or not set(info.types).isdisjoint(entity["type"]))
+            (not info.ids or entity["id"] in info.ids)
+            and (not info.types or not set(info.types).isdisjoint(entity["type"]))
             for info in one.entities
         )
     ]

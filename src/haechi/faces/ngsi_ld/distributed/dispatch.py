@@ -126,7 +126,8 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, str]:
                 found[name] = place[name]
         coordinates = place.get("coordinates")
         found["coordinates"] = coordinates if isinstance(coordinates, str) else orjson.dumps(coordinates).decode()
-    selectors = [one for one in body.get("entities") or () if isinstance(one, dict)]
+    given = body.get("entities")
+    selectors = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     types = [one["type"] for one in selectors if isinstance(one.get("type"), str)]
     if types and len(types) == len(selectors):
         found["type"] = ",".join(dict.fromkeys(types))
