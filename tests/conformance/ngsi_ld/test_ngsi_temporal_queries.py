@@ -215,3 +215,13 @@ async def test_a_query_needs_a_time_and_something_to_look_for_021_12_021_24(two:
     assert len(await two.get("", local="true", **EVER)) == 2
     problem(await two.http.get(f"temporal/entities/{BUS}?attrs=unknown"), 404, "ResourceNotFound")
     problem(await two.http.get(f"temporal/entities/{BUS}?pick=unknown"), 404, "ResourceNotFound")
+
+
+async def test_what_has_expired_is_history_no_more_422_07(evolving: Evolving) -> None:
+    brief = {"type": "Property", "value": 1, "observedAt": at(1), "expiresAt": "2026-11-22T09:00:30Z"}
+    body = {"id": BUS, "type": "Bus", "flash": brief, "speed": values((2, 2))[0]}
+    assert (await evolving.http.post("entities", json=body)).status_code == 201
+    assert seen(await evolving.get(f"/{BUS}", **EVER), "flash") == [1]
+    await evolving.api.clock.sleep(60)
+    found = await evolving.get(f"/{BUS}", **EVER)
+    assert (seen(found), "flash" in found) == ([2], False)

@@ -168,7 +168,7 @@ def _among(one: EntityQuery, made: EntityMap) -> EntityQuery | None:
 
 
 def _answers(face: Face) -> Answers:
-    return Answers(face.history, face.services.instances_most)
+    return Answers(face.history, face.services.instances_most, to_us(face.services.clock.now()))
 
 
 def _shown(

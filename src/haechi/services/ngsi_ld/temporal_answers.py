@@ -44,10 +44,10 @@ class Answer:
 
 
 class Answers:
-    """`most`: instances in one answer."""
+    """`most`: instances in one answer; `now`: what has expired by then is history no more (clause 4.22)."""
 
-    def __init__(self, history: EvolutionReader, most: int) -> None:
-        self._history, self._most = history, most
+    def __init__(self, history: EvolutionReader, most: int, now: int) -> None:
+        self._history, self._most, self._now = history, most, now
 
     def of(self, entities: Sequence[Entity], asked: Asked) -> Answer:
         """The evolution of these entities, in their order."""
@@ -106,7 +106,7 @@ class Answers:
         shows, view = asked.view.shows, asked.view
         of: dict[str, list[Row]] = {}
         for row in self._of_scopes(rows, asked):
-            if not asked.bare and shows(row.attribute):
+            if not asked.bare and shows(row.attribute) and row.instance.get("expiresAt", self._now + 1) > self._now:
                 of.setdefault(row.entity, []).append(row)
         render = evolution.simplified if asked.form == "simplified" else evolution.normalized
         bodies = []
