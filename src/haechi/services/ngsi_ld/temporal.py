@@ -27,6 +27,7 @@ _DURATION = re.compile(
     re.ASCII,
 )
 _SECOND = 1_000_000
+_LAST_INSTANT = 253_402_300_799_999_999  # the end of the year 9999, where RFC 3339 ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def end_of(period_at: int, how: Periods, last: int) -> int:
     """Where a period ends; the only one with the last instance."""
     if how.bounds:
         return next((bound for bound in how.bounds if bound > period_at), last)
-    return last if how.width_us is None else period_at + how.width_us
+    return last if how.width_us is None else min(period_at + how.width_us, _LAST_INSTANT)
 
 
 def flat(body: Mapping[str, Any]) -> dict[str, str]:
