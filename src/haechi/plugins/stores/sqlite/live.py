@@ -6,6 +6,7 @@ folds its rows in; whoever writes one takes them out again, in the same transact
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -133,6 +134,7 @@ class LiveWriter:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}  # of entities
         self._attributes: dict[str, int] = {}
+        self._last: tuple[Sequence[str], Any] | None = None  # names last asked for and their numbers
         self._there = Pairs()  # entity and attribute of rows known to exist
 
     def held(self, db: sqlite3.Connection, values: Values) -> Any:
@@ -174,28 +176,40 @@ class LiveWriter:
     def gone(self, id: str) -> None:
         """The entity is deleted: its number may become another's."""
         self._numbers.pop(id, None)
+        self._last = None
 
     def forget(self) -> None:
         """After a rolled back transaction nothing remembered can be trusted."""
         self._numbers.clear()
+        self._last = None
         self._attributes.clear()
         self._there.clear()
 
     def _codes(self, db: sqlite3.Connection, values: Values) -> tuple[Any, Any]:
         """Number of the entity and of the attribute of each row; 0: it has none."""
-        numbers, attributes = self._numbers, self._attributes
-        unknown = [id for id in values.entities if id not in numbers]
-        for wanted in chunks(unknown):
-            sql = f"SELECT id, number FROM entity WHERE id IN ({','.join('?' * len(wanted))})"
-            numbers.update(db.execute(sql, wanted))
+        attributes = self._attributes
         if not attributes:
             attributes.update(db.execute("SELECT name, id FROM attribute"))
-        of_entities = np.array([numbers.get(id, 0) for id in values.entities], dtype=np.int64)
-        of_attributes = np.array([attributes.get(name, 0) for name in values.attributes], dtype=np.int64)
-        if len(numbers) > _REMEMBERED:
-            for id in list(numbers)[: len(numbers) - _REMEMBERED]:
-                del numbers[id]
-        return of_entities[values.entity], of_attributes[values.attribute]
+        numbers = self._numbers_of(db, values.entities)
+        named = np.array([attributes.get(name, 0) for name in values.attributes], dtype=np.int64)
+        return numbers[values.entity], named[values.attribute]
+
+    def _numbers_of(self, db: sqlite3.Connection, ids: Sequence[str]) -> Any:
+        """Numbers of these entities; what is asked again right away, as `put` does after `held`, is not looked up."""
+        if self._last is not None and self._last[0] is ids and self._last[1].all():
+            return self._last[1]
+        numbers = self._numbers
+        known = list(map(numbers.get, ids))  # once: of a million names each look costs more than all the rest here
+        if None in known:
+            for wanted in chunks([id for id, number in zip(ids, known, strict=True) if number is None]):
+                sql = f"SELECT id, number FROM entity WHERE id IN ({','.join('?' * len(wanted))})"
+                numbers.update(db.execute(sql, wanted))
+            known = [numbers.get(id, 0) for id in ids]
+        found = np.array(known, dtype=np.int64)
+        self._last = (ids, found)
+        for id in list(islice(numbers, max(len(numbers) - _REMEMBERED, 0))):
+            del numbers[id]
+        return found
 
     def _number_attribute(self, db: sqlite3.Connection, name: str) -> None:
         db.execute("INSERT OR IGNORE INTO attribute (name) VALUES (?)", (name,))
