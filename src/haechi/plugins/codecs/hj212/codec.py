@@ -30,6 +30,7 @@ _NUMBER = re.compile(r" *[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)? *
 _WITH_UNIT = re.compile(r"([^()]*)\(([^()]*)\) *")
 _DATA_TIME = re.compile(r"[0-9]{14}(?:[0-9]{3})?")
 _REAL_TIME = "2011"
+_INSTANTS_MAX = 1_024
 _NAMES_MAX = 10_000  # words remembered: the factors of a city are some hundreds
 
 
@@ -64,7 +65,7 @@ class Hj212Codec:
 
     def __init__(self, zone: ZoneInfo, encoding: str, good_flags: frozenset[str], with_command: bool) -> None:
         self._zone, self._encoding, self._good, self._with_command = zone, encoding, good_flags, with_command
-        self._last_time: tuple[str, int] = ("", 0)  # the devices of a city tell the same hour: worth remembering one
+        self._instants: dict[str, int] = {}  # the devices of a city tell the same minutes and hours
         self._words: dict[str, tuple[str, str]] = {}  # name -> factor, and what of Flag, SampleTime, Info it ends in
 
     def decode(self, message: Message) -> Sequence[Sample]:
@@ -141,8 +142,8 @@ class Hj212Codec:
         return word
 
     def _instant(self, text: str) -> int:
-        if text == self._last_time[0]:
-            return self._last_time[1]
+        if (known := self._instants.get(text)) is not None:
+            return known
         if not _DATA_TIME.fullmatch(text):
             raise InvalidData(f"{text!r} is no yyyyMMddHHmmss (or with milliseconds)", "bad_time")
         try:
@@ -151,7 +152,9 @@ class Hj212Codec:
         except ValueError as error:
             raise InvalidData(f"{text!r} is no instant: {error}", "bad_time") from error
         instant = to_us(local) + int(text[14:] or 0) * 1000
-        self._last_time = (text, instant)
+        if len(self._instants) >= _INSTANTS_MAX:
+            self._instants.clear()
+        self._instants[text] = instant
         return instant
 
 

@@ -71,7 +71,7 @@ def encode(packet: Packet, encoding: str = "utf-8") -> bytes:
 
 # Packets parsed a moment ago, each until it is asked for: the door that takes a frame has read what ingest reads next.
 _read: dict[bytes, Packet] = {}
-_READ_MAX = 4_096
+_READ_MAX = 16_384  # as many as a door lets wait; it holds their packets anyway
 
 
 def checked(frame: bytes) -> Packet:
