@@ -5,8 +5,12 @@ from typing import Any
 import orjson
 import pytest
 from conftest_ngsi import Api, problem
+from starlette.requests import Request
+from starlette.responses import Response
 
+from haechi.core.errors import NotFound
 from haechi.faces.ngsi_ld.distributed import past
+from haechi.faces.ngsi_ld.face import Face
 
 BUS = "urn:ngsi-ld:Bus:1"
 PEER = "http://peer.example"
@@ -414,3 +418,33 @@ def test_evolutions_of_several_sources_are_one_in_order_of_time_5_7_3() -> None:
         [3, "2026-05-03T00:00:00Z"],
         [2, "2026-05-02T00:00:00Z"],
     ]
+
+
+async def test_a_query_of_the_past_pages_through_what_all_have_5_7_4(api: Api) -> None:
+    await register(api, operations=["queryTemporal", "retrieveTemporal"])
+    ours = {"id": f"{BUS}0", "type": "Bus", "speed": [{"value": 1, "observedAt": "2026-05-01T00:00:00Z"}]}
+    answer(api, "GET /temporal/entities", 200, [{**ours, "id": f"{BUS}{number}"} for number in (1, 2)])
+    answer(api, f"GET /temporal/entities/{BUS}1", 200, {**ours, "id": f"{BUS}1"})
+
+    async def here_only(face: Face, request: Request, *names: str) -> Response:
+        if names:
+            raise NotFound("nothing of it is here")
+        assert request.query_params["limit"] == "1000"
+        return Response(orjson.dumps([ours]), media_type="application/json")
+
+    face = Face(api.services)
+    path = "timerel=after&timeAt=2020-01-01T00:00:00Z&type=Bus&limit=2"
+    seen = []
+    for offset in (0, 2):
+        request = asking(f"{path}&offset={offset}")
+        response = await past.queried(face, request, here_only, None)
+        seen.append([one["id"][-1] for one in orjson.loads(bytes(response.body))])
+    assert seen == [["0", "1"], ["2"]]
+    assert "timerel=after" in api.asked[0].url
+    found = await past.retrieved(face, asking(path), here_only, f"{BUS}1")
+    assert orjson.loads(bytes(found.body))["id"] == f"{BUS}1"
+
+
+def asking(query: str) -> Request:
+    scope = {"type": "http", "method": "GET", "path": "/temporal/entities", "headers": [], "server": ("haechi", 80)}
+    return Request({**scope, "query_string": query.encode(), "scheme": "http"})

@@ -19,7 +19,7 @@ from haechi.faces.ngsi_ld.errors import error_response
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.links import query_context_of
 from haechi.faces.ngsi_ld.requests import read
-from haechi.services.ngsi_ld.names import CORE_CONTEXT
+from haechi.services.ngsi_ld.names import CORE_CONTEXT, Context
 
 Pattern = tuple[str, ...]
 _ENTITY, _ATTRS, _ATTR = ("entities", "*"), ("entities", "*", "attrs"), ("entities", "*", "attrs", "*")
@@ -60,7 +60,9 @@ async def answer(face: Face, request: Request, resource: Resource, where: tuple[
         if method == "GET" and pattern == ("temporal", "entities", "*"):
             return await past.retrieved(face, request, resource, names[0])
         if method == "GET" and pattern == ("temporal", "entities"):
-            return await past.queried(face, request, resource)
+            return await past.queried(face, request, resource, None)
+        if pattern == ("temporal", "entityOperations", "query"):
+            return await past.queried(face, request, resource, await _posted(face, request))
         if (written := await _written(face, request, resource, (method, pattern, names))) is not None:
             return written
     return await resource(face, request, *names)
@@ -103,13 +105,21 @@ def _path(pattern: Pattern, names: Sequence[str]) -> str:
 
 
 async def _querying(face: Face, request: Request) -> WiderFace:
-    """A query by POST (5.7.2, 6.23): what its body asks for, as parameters."""
+    """A query by POST (5.7.2, 6.23)."""
+    context, given = await _posted(face, request)
+    return WiderFace(face, request, context, dict(request.query_params) | given)
+
+
+async def _posted(face: Face, request: Request) -> tuple[Context, dict[str, str]]:
+    """What the body of a query by POST asks for, as parameters; nothing where the resource will say what is wrong."""
     try:
         body, context = await read(request, face.services.contexts)
     except HaechiError:
-        return WiderFace(face, request, CORE_CONTEXT, {})  # the resource says what is wrong
-    given = dict(request.query_params) | (_parameters(body) if isinstance(body, dict) else {})
-    return WiderFace(face, request, context, given)
+        return CORE_CONTEXT, {}
+    return context, _parameters(body) if isinstance(body, dict) else {}
+
+
+_MOMENTS = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN")
 
 
 def _parameters(body: Mapping[str, Any]) -> dict[str, str]:
@@ -126,6 +136,9 @@ def _parameters(body: Mapping[str, Any]) -> dict[str, str]:
                 found[name] = place[name]
         coordinates = place.get("coordinates")
         found["coordinates"] = coordinates if isinstance(coordinates, str) else orjson.dumps(coordinates).decode()
+    moments = body.get("temporalQ")
+    if isinstance(moments, dict):
+        found |= {name: str(moments[name]) for name in _MOMENTS if name in moments}
     given = body.get("entities")
     selectors = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     types = [one["type"] for one in selectors if isinstance(one.get("type"), str)]

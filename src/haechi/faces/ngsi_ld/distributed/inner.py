@@ -1,7 +1,9 @@
 """Requests whose body can be read more than once, or is another than the client's. Used by all that writes here."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 from starlette.requests import Request
@@ -27,9 +29,18 @@ async def inner_request(request: Request, body: Any) -> Request:
     return await _with_body(request, orjson.dumps(body))
 
 
+async def with_query(request: Request, changed: Mapping[str, str]) -> Request:
+    """The same request with some query parameters of other values."""
+    query = {**dict(request.query_params), **changed}
+    made = await _with_body(request, await request.body() if "content-length" in request.headers else b"")
+    made.scope["query_string"] = urlencode(query).encode()
+    return made
+
+
 async def _with_body(request: Request, content: bytes) -> Request:
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-length"]
-    scope = {**request.scope, "headers": [*headers, (b"content-length", str(len(content)).encode())]}
+    length = [(b"content-length", str(len(content)).encode())] if "content-length" in request.headers else []
+    scope = {**request.scope, "headers": [*headers, *length]}
     scope.pop("state", None)
     sent = False
 

@@ -10,12 +10,16 @@ from starlette.responses import Response
 
 from haechi.core.errors import HaechiError, NotFound
 from haechi.core.urn import is_uri
+from haechi.faces.ngsi_ld import queries
 from haechi.faces.ngsi_ld.distributed.asking import Answer, Ask, Asker, escaped
+from haechi.faces.ngsi_ld.distributed.inner import with_query
 from haechi.faces.ngsi_ld.distributed.wider import types_of
 from haechi.faces.ngsi_ld.distributed.writing import Resource
 from haechi.faces.ngsi_ld.errors import error_response
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.links import query_context_of
+from haechi.faces.ngsi_ld.requests import Parameters
+from haechi.services.ngsi_ld.names import Context
 from haechi.services.registrations import temporal
 from haechi.services.registrations.matching import Part, Wanted
 from haechi.services.registrations.model import Registration
@@ -23,7 +27,9 @@ from haechi.services.registrations.model import Registration
 _HEAD = frozenset({"id", "type", "scope", "@context", "createdAt", "modifiedAt", "deletedAt", "expiresAt"})
 _OURS = frozenset({"local", "limit", "offset", "count", "csf", "entityMap", "entityMapLifetime"})
 _NOT_FOUND = 404
+PAGE = 1000  # entities of one source at most
 Document = dict[str, Any]
+Given = Mapping[str, str]
 
 
 async def retrieved(face: Face, request: Request, resource: Resource, id: str) -> Response:
@@ -41,15 +47,14 @@ async def retrieved(face: Face, request: Request, resource: Resource, id: str) -
     return _warned(asker, own)
 
 
-async def queried(face: Face, request: Request, resource: Resource) -> Response:
-    """GET /temporal/entities: ours first, then those of others that we do not have."""
-    asker, given = await _asker(face, request), dict(request.query_params)
-    own = await _own(face, request, resource, ())
-    if own.status_code >= 400:
-        return own
-    ids = tuple(one for one in given.get("id", "").split(",") if one)
-    wanted = Wanted(ids, types_of(given.get("type"), asker.context), given.get("idPattern"), _attributes(asker, given))
-    targets = _targets(asker, "queryTemporal", wanted, given)
+async def queried(face: Face, request: Request, resource: Resource, posted: tuple[Context, Given] | None) -> Response:
+    """GET /temporal/entities, or the same by POST: `posted` is what its body asks for, as parameters."""
+    asker = await _asker(face, request) if posted is None else Asker(face, request, posted[0])
+    given = {**dict(request.query_params), **(posted[1] if posted else {})}
+    targets = _targets(asker, "queryTemporal", _wanted(asker, given), given)
+    if not targets:
+        return await resource(face, request)
+    own = await resource(face, await with_query(request, {"limit": str(PAGE), "offset": "0"}))
     answers = await asker.ask_all(
         Ask(one, "GET", "/temporal/entities", _page(asker, part, given)) for one, part in targets
     )
@@ -58,14 +63,19 @@ async def queried(face: Face, request: Request, resource: Resource) -> Response:
         if _sound(asker, answer, list):
             for one in answer.body:
                 documents.setdefault(str(one.get("id")), []).append(one)
-    if not targets:
-        return own
-    limit = int(given.get("limit", "20"))
     together = [merged(many, given) for many in documents.values()]
-    response = await _answer(face, request, own, together[:limit])
+    limit, offset = page = queries.page_of(Parameters(given, frozenset()))
+    links = queries.page_links(request.url.path, request.query_params, page, len(together) > offset + limit)
+    headers = [("Link", one) for one in links]
     if "ngsild-results-count" in own.headers:
-        response.headers["NGSILD-Results-Count"] = str(max(len(together), int(own.headers["ngsild-results-count"])))
-    return _warned(asker, response)
+        headers.append(("NGSILD-Results-Count", str(len(together))))
+    return _warned(asker, face.answer(request, together[offset : offset + limit], asker.context, headers))
+
+
+def _wanted(asker: Asker, given: Given) -> Wanted:
+    ids = tuple(one for one in given.get("id", "").split(",") if one)
+    types = types_of(given.get("type"), asker.context)
+    return Wanted(ids, types, given.get("idPattern"), _attributes(asker, given))
 
 
 async def _asker(face: Face, request: Request) -> Asker:
@@ -104,7 +114,7 @@ def _query(asker: Asker, part: Part, given: Mapping[str, str]) -> list[tuple[str
 
 
 def _page(asker: Asker, part: Part, given: Mapping[str, str]) -> list[tuple[str, str]]:
-    query = dict(_query(asker, part, given)) | {"limit": "1000"}
+    query = dict(_query(asker, part, given)) | {"limit": str(PAGE)}
     if part.types and "type" not in query:
         query["type"] = ",".join(map(asker.context.compact, part.types))
     if part.ids:

@@ -84,7 +84,7 @@ class WiderFace(Face):
         if question == queries.found:
             return await self._query(*arguments[1:])  # type: ignore[return-value]
         if question == store.query:
-            return await self._query(*arguments, ())  # type: ignore[return-value]
+            return await self._query(arguments[0], ())  # type: ignore[return-value]
         if question == store.shapes:
             return await self._shapes()  # type: ignore[return-value]
         return await self._face.ask(question, *arguments)
