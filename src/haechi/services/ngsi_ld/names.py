@@ -64,7 +64,9 @@ class Context:
     _compact: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        reverse = {internal(iri): term for term, iri in reversed(list(self.terms.items()))}
+        # Of several terms the shortest, then the first by letters (JSON-LD 1.1 API, 4.3); dicts keep the last.
+        shortest = sorted(self.terms, key=lambda term: (len(term), term), reverse=True)
+        reverse = {internal(self.terms[term]): term for term in shortest if not _protected(term)}
         object.__setattr__(self, "_compact", reverse)
 
     def expand(self, term: str) -> str:
