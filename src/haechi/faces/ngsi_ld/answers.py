@@ -2,58 +2,20 @@
 4.5, 6.3.6, 6.3.15). Used by retrieval and queries."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from haechi.core.entity import Entity
-from haechi.core.errors import InvalidData, NotFound
+from haechi.core.errors import NotFound
 from haechi.faces.ngsi_ld.face import Face
-from haechi.faces.ngsi_ld.requests import GEO, JSON, LD, Parameters, answer_type
-from haechi.faces.ngsi_ld.views import join_of, view_of
+from haechi.faces.ngsi_ld.requests import GEO, JSON
+from haechi.faces.ngsi_ld.wanted import Wanted
 from haechi.services.ngsi_ld import linked, versions
 from haechi.services.ngsi_ld.geojson import collection, feature
-from haechi.services.ngsi_ld.linked import Join
-from haechi.services.ngsi_ld.names import Context
-from haechi.services.ngsi_ld.representation import View, shown
+from haechi.services.ngsi_ld.representation import shown
 
 Headers = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """How one request wants its entities. `bare`: GeoJSON without the @context inside."""
-
-    media: str
-    view: View
-    join: Join
-    geoproperty: str
-    bare: bool
-    version: versions.Version | None
-
-
-def wanted_of(request: Request, given: Parameters, context: Context) -> Wanted:
-    """Reads headers and parameters; `InvalidData` names what does not go together."""
-    media = answer_type(request, (JSON, LD, GEO))
-    geoproperty = given.get("geometryProperty")
-    if geoproperty is not None and media != GEO:
-        raise InvalidData(f"geometryProperty is for GeoJSON: send Accept: {GEO}, or leave it out", "bad_request")
-    prefer = request.headers.get("prefer")
-    version = versions.preferred(prefer)
-    view = view_of(given, context)
-    if version is not None:
-        view = replace(view, unknown=versions.unknown_in(version))
-    bare = prefer is not None and "body=json" in prefer.replace(" ", "").replace('"', "")
-    return Wanted(media, view, join_of(given), context.expand(geoproperty or "location"), bare, version)
-
-
-def is_whole(wanted: Wanted) -> bool:
-    """Whether the client sees whole entities as JSON, in one of the forms every client may ask for."""
-    view = wanted.view
-    narrowed = view.only or view.without or view.datasets or view.languages
-    return wanted.media == JSON and not (narrowed or wanted.join.form or wanted.version)
 
 
 def whole(face: Face, wanted: Wanted, document: bytes, headers: Headers) -> Response:

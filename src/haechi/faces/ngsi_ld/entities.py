@@ -46,8 +46,8 @@ async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /entities/{id} (5.7.1)."""
     given = parameters(request, f"type geometryProperty {SHOWN} {entity_maps.PARAMETERS}")
     context = await face.context(request)
-    wanted = answers.wanted_of(request, given, context)
-    if answers.is_whole(wanted) and "type" not in given.given and not face.distributed:
+    wanted = face.asked.of(request, given, context)
+    if wanted.whole and "type" not in given.given and not face.distributed:
         document = existing(id, face.services.store.load([_uri(id)]).get(id))
         return answers.whole(face, wanted, document, entity_maps.of_one(face, request, given, id))
     entity = of_type(given, context, existing(_uri(id), await face.entity(id)))
@@ -81,14 +81,14 @@ async def answered(
 ) -> Response:
     """The page of a query that asks with these parameters for what one of the selectors selects."""
     context, selectors = asked
-    wanted = answers.wanted_of(request, given, context)
+    wanted = face.asked.of(request, given, context)
     limit, offset = page = queries.page_of(given)
     question = queries.question_of(given, context, selectors, face.services.store)
     more = limit + 1 if limit else 0  # one more than the client's: whether another page follows
     question = dataclasses.replace(question, limit=more, offset=offset, count=queries.counted(given))
     orders = ordering.parse(given.get, context.expand)
     mapped = await entity_maps.followed(face, request, given, question, orders)
-    if answers.is_whole(wanted) and not mapped and not face.distributed:
+    if wanted.whole and not mapped and not face.distributed:
         question = dataclasses.replace(question, raw=True)
     found = mapped.page if mapped else await queries.page_found(face, question, orders)
     again = {name: value for name, value in request.query_params.items() if name != "entityMap"}

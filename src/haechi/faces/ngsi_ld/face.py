@@ -17,6 +17,7 @@ from haechi.faces.ngsi_ld.links import query_context_of
 from haechi.faces.ngsi_ld.rendered import Rendered
 from haechi.faces.ngsi_ld.requests import GEO, LD, answer_type, read
 from haechi.faces.ngsi_ld.services import NgsiServices
+from haechi.faces.ngsi_ld.wanted import Asked
 from haechi.faces.ngsi_ld.writes import Writes
 from haechi.ports import EvolutionReader
 from haechi.services.ngsi_ld.entity_maps import EntityMaps
@@ -38,6 +39,7 @@ class Face:
         self.writes = Writes(services.write, services.clock)
         self.maps = EntityMaps()
         self.rendered = Rendered()
+        self.asked = Asked()
 
     @cached_property
     def snapshots(self) -> Snapshots:

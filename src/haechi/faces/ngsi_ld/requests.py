@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -105,7 +106,11 @@ def check_tenant(request: Request) -> None:
 
 def answer_type(request: Request, offered: Sequence[str] = (JSON, LD)) -> str:
     """The representation the client prefers; of several it likes as much the first offered (clause 6.3.4)."""
-    header = request.headers.get("accept", "*/*") or "*/*"
+    return _preferred(request.headers.get("accept", "*/*") or "*/*", tuple(offered))
+
+
+@lru_cache(maxsize=256)
+def _preferred(header: str, offered: tuple[str, ...]) -> str:
     ranges = [item.partition(";") for item in header.lower().split(",")]
     weights = {media.strip(): _weight(rest) for media, _, rest in ranges}
     liked = {one: _liking(one, weights) for one in offered}
