@@ -5,7 +5,8 @@ import asyncio
 import hashlib
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.times import to_us
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
-from haechi.ports import Clock, Log, Projection
+from haechi.ports import Clock, EntityStore, Log, Projection
 from haechi.services.cities.model import City
 from haechi.services.cities.provision import commands
 from haechi.services.commands import CommandProjection, setpoints, to_log
@@ -133,18 +134,25 @@ async def _keep_log(log: NatsLog, runner: Runner) -> None:
 
 
 async def _provision(city: City, settings: RunSettings, log: Log, clock: Clock) -> None:
+    """In a thread of its own: a million facilities must not keep the log waiting for this process to listen."""
     store = entity_store(settings, read_only=True)
-    changed = 0
-    for done, chunk in commands(city, store, to_us(clock.now())):
-        order.advance(settings, "pipeline", f"{done:,} of {len(city.facilities):,} facilities entered")
-        if not chunk:
-            await asyncio.sleep(0)
-            continue
-        payload = encode(Frame(commands=tuple(chunk)))
-        await _stored(log, payload)
-        changed += len(chunk)
+    frames = _frames(city, store, to_us(clock.now()))
+    loop, changed = asyncio.get_running_loop(), 0
+    with ThreadPoolExecutor(1, thread_name_prefix="provision") as thread:
+        while (found := await loop.run_in_executor(thread, next, frames, None)) is not None:
+            done, count, payload = found
+            order.advance(settings, "pipeline", f"{done:,} of {len(city.facilities):,} facilities entered")
+            if count:
+                await _stored(log, payload)
+            changed += count
     store.close()
     _events.info("city_provisioned", city=city.id, facilities=len(city.facilities), changed=changed)
+
+
+def _frames(city: City, store: EntityStore, at: int) -> Iterator[tuple[int, int, bytes]]:
+    """Facilities looked at so far, those of them to be told to the log now, and the frame that does."""
+    for done, chunk in commands(city, store, at):
+        yield done, len(chunk), encode(Frame(commands=tuple(chunk))) if chunk else b""
 
 
 async def _stored(log: Log, payload: bytes) -> None:
