@@ -71,8 +71,9 @@ class Contexts:
 
     # --- for requests ---
 
-    async def resolve(self, given: object) -> Context:
-        """The context of an `@context` value; its documents are downloaded where this broker lacks them."""
+    async def resolve(self, given: object, *, counted: bool = True) -> Context:
+        """The context of an `@context` value; its documents are downloaded where this broker lacks them. `counted`:
+        that is a use of them."""
         key = orjson.dumps(given)
         found = self._resolved.get(key)
         if found is None:
@@ -83,7 +84,7 @@ class Contexts:
         else:
             self._resolved.move_to_end(key)
         now = to_us(self._clock.now())
-        for entry in found[1]:
+        for entry in found[1] if counted else ():
             entry.used(now)
         return found[0]
 

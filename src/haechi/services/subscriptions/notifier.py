@@ -127,7 +127,7 @@ class Notifier:
         contexts = self._sources.contexts(split(kept.id)[0])
         context = await contexts.resolve(kept.context)
         own = kept.body.get("jsonldContext")
-        told = context if own is None else await contexts.resolve(own)
+        told = context if own is None else await contexts.resolve(own, counted=False)
         return compile_subscription(kept.body, context, told, self._lookup(split(kept.id)[0]))
 
     async def _take(self, kept: Kept, start: int) -> None:
