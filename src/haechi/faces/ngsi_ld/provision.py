@@ -216,7 +216,8 @@ def _as_change(old: Entity, body: dict[str, Any]) -> Change:
             one["attrs"] = nested
         else:
             one.pop("attrs", None)
-    goes = body.get("scope", ()) is None or body.get("expiresAt", ()) is None or None in body["attrs"].values() or any(map(_removed, instances))
+    gone = any(body.get(name, ()) is None for name in ("scope", "expiresAt"))
+    goes = gone or None in body["attrs"].values() or any(map(_removed, instances))
     return Change("merge", old["id"], {**body, "whole": True}, old=old) if goes else Change("upsert", old["id"], body)
 
 
