@@ -10,9 +10,16 @@ interface Timer {
 class Simulated implements World {
   now = 0
   timers = new Set<Timer>()
-  sockets: (WebSocketLike & { closed: boolean })[] = []
+  sockets: (WebSocketLike & { closed: boolean; said: string[] })[] = []
   open(): WebSocketLike {
-    const socket = { onmessage: null, onclose: null, closed: false, close: () => void (socket.closed = true) }
+    const socket = {
+      onmessage: null,
+      onclose: null,
+      closed: false,
+      said: [] as string[],
+      send: (text: string) => void socket.said.push(text),
+      close: () => void (socket.closed = true),
+    }
     this.sockets.push(socket)
     return socket
   }
@@ -25,7 +32,7 @@ class Simulated implements World {
     this.timers.delete(timer as Timer)
   }
   chance = (): number => 0
-  get socket(): WebSocketLike & { closed: boolean } {
+  get socket(): WebSocketLike & { closed: boolean; said: string[] } {
     const last = this.sockets.at(-1)
     if (!last) throw new Error('no socket yet')
     return last
@@ -84,6 +91,20 @@ describe('the live link', () => {
     expect(world.sockets.length).toBeGreaterThan(1)
     world.socket.onmessage?.({ data: '{}' })
     expect(states).toEqual(['live', 'lost', 'live'])
+  })
+  it('says nothing to a server it has not heard, and speaks to the newest', () => {
+    const { world, link } = started()
+    link.say('early')
+    world.socket.onmessage?.({ data: '{}' })
+    link.say('first')
+    const before = world.socket
+    before.onclose?.()
+    link.say('between')
+    world.pass(600)
+    link.say('not open yet')
+    world.socket.onmessage?.({ data: '{}' })
+    link.say('second')
+    expect([before.said, world.socket.said]).toEqual([['first'], ['second']])
   })
   it('drops a socket that stays silent and ignores what it says later', () => {
     const { world, heard } = started()

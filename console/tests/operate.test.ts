@@ -100,6 +100,15 @@ describe('values', () => {
     latest.apply(columns)
     expect(woken).toBe(1)
   })
+  it('are asked for only where somebody looks', () => {
+    const latest = new Latest()
+    const asked: string[][] = []
+    latest.onWatched = () => asked.push(latest.watched)
+    const stops = ['urn:a', 'urn:a', 'urn:b'].map((one) => latest.watch(one, () => undefined))
+    stops.forEach((stop) => stop())
+    stops.forEach((stop) => stop())
+    expect(asked).toEqual([['urn:a'], ['urn:a', 'urn:b'], ['urn:b'], []])
+  })
   it('are appended to a trend only when newer', () => {
     const series: Series = { at: [10], value: [1], unit: null }
     expect([append(series, 10, 2), append(series, 11, 3)]).toEqual([false, true])

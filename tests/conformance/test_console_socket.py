@@ -109,6 +109,12 @@ async def test_watch_narrows_and_null_widens_again(console: Console, address: st
         hub.feed(observed(3.0))
         hub.beat()
         assert set((await until(live, "latest"))["entity"]) == {SENSOR, STATION}
+        await live.send(f'{{"type": "watch", "entities": ["{STATION}"]}}')
+        await _until(lambda: client.entities == frozenset({STATION}))
+        hub.feed(observed(4.0))
+        hub.feed(observed(5.0, STATION))
+        hub.beat()
+        assert (await until(live, "latest"))["entity"] == [STATION]
 
 
 async def _until(holds: Any) -> None:

@@ -115,6 +115,23 @@ def test_watching_a_domain_narrows_the_values_but_not_the_alarms(hub: LiveHub) -
     assert messages[1]["entity"] == [AIR]
 
 
+def test_watching_entities_brings_their_values_alone_and_each_at_once_when_it_is_new(hub: LiveHub) -> None:
+    client, other = hub.join()[0], hub.join()[0]
+    client.watch(None, frozenset())
+    feed(hub, seen(WATER, 1.0), seen(AIR, 2.0))
+    hub.beat()
+    assert (values(hub, client), values(hub, other)) == ({}, {WATER: 1.0, AIR: 2.0})
+    client.watch(None, frozenset({WATER, "urn:ngsi-ld:Nobody:t:1"}))
+    hub.beat()
+    assert values(hub, client) == {WATER: 1.0}
+    feed(hub, seen(AIR, 3.0, AT + 1))
+    hub.beat()
+    assert (values(hub, client), values(hub, other)) == ({}, {AIR: 3.0})
+    client.watch(frozenset({"air"}), frozenset({WATER, AIR}))
+    hub.beat()
+    assert values(hub, client) == {AIR: 3.0}
+
+
 def test_widening_the_watch_brings_what_was_missed_meanwhile(hub: LiveHub) -> None:
     client, _ = hub.join()
     client.watch(frozenset({"air"}))

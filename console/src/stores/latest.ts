@@ -11,8 +11,8 @@ export interface Current {
 export class Latest {
   #entities = new Map<string, Map<string, Current>>()
   #watchers = new Map<string, Set<() => void>>()
-  /** Values taken in since the start, for the live indicator. */
-  taken = 0
+  /** Called when an entity is watched that was not before, or no more. */
+  onWatched: () => void = () => undefined
 
   /** Takes columns of equal length and wakes the watchers of the entities named in them, once each. */
   apply(columns: LatestColumns): void {
@@ -26,7 +26,6 @@ export class Latest {
       })
       this.#watchers.get(entity)?.forEach((wake) => woken.add(wake))
     })
-    this.taken += columns.entity.length
     woken.forEach((wake) => wake())
   }
 
@@ -46,12 +45,22 @@ export class Latest {
   /** Calls `wake` after each change of that entity until the returned function is called. */
   watch(entity: string, wake: () => void): () => void {
     let watchers = this.#watchers.get(entity)
-    if (!watchers) this.#watchers.set(entity, (watchers = new Set()))
+    if (!watchers) {
+      this.#watchers.set(entity, (watchers = new Set()))
+      this.onWatched()
+    }
     watchers.add(wake)
     return () => {
       watchers.delete(wake)
-      if (!watchers.size) this.#watchers.delete(entity)
+      if (watchers.size || this.#watchers.get(entity) !== watchers) return
+      this.#watchers.delete(entity)
+      this.onWatched()
     }
+  }
+
+  /** The entities somebody looks at now. */
+  get watched(): string[] {
+    return [...this.#watchers.keys()]
   }
 }
 

@@ -13,6 +13,7 @@ export interface World {
 export interface WebSocketLike {
   onmessage: ((event: { data: unknown }) => void) | null
   onclose: (() => void) | null
+  send(text: string): void
   close(): void
 }
 
@@ -33,6 +34,7 @@ export class Link {
   #patience: unknown = null
   #retry: unknown = null
   #stopped = false
+  #open = false
 
   constructor(
     private readonly url: string,
@@ -53,9 +55,15 @@ export class Link {
     this.#drop()
   }
 
+  /** Says it when the server has been heard on this socket, else never: whoever hears `hello` says it again. */
+  say(text: string): void {
+    if (this.#open) this.#socket?.send(text)
+  }
+
   #connect(): void {
     const socket = this.world.open(this.url)
     this.#socket = socket
+    this.#open = false
     socket.onmessage = (event) => this.#heard(event.data)
     socket.onclose = () => this.#closed()
     this.#patience = this.world.later(() => this.#giveUp(), SILENCE_MS)
@@ -63,6 +71,7 @@ export class Link {
 
   #heard(data: unknown): void {
     this.#attempt = 0
+    this.#open = true
     this.world.cancel(this.#patience)
     this.#patience = this.world.later(() => this.#giveUp(), SILENCE_MS)
     this.#listen()

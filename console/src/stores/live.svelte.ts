@@ -15,11 +15,18 @@ const BROWSER: World = {
   chance: Math.random,
 }
 
+const WATCHED_MAX = 500 // entities named to the server; whoever looks at more gets all that changes
+
 class Live {
   state = $state<LinkState>('connecting')
   lostAt = $state.raw<Date | null>(null)
   #link: Link | null = null
   #refetching: Promise<void> | null = null
+  #saying = false
+
+  constructor() {
+    latest.onWatched = () => this.#watchSoon()
+  }
 
   start(): void {
     if (this.#link) return
@@ -53,8 +60,25 @@ class Live {
     else if (message.type === 'hello') this.#greeted(message.now)
   }
 
+  /** A screen that opens watches many things at once: said once. */
+  #watchSoon(): void {
+    if (this.#saying) return
+    this.#saying = true
+    queueMicrotask(() => {
+      this.#saying = false
+      this.#watch()
+    })
+  }
+
+  /** Only what somebody looks at is sent: the values of a whole city would keep the browser busy. */
+  #watch(): void {
+    const entities = latest.watched
+    this.#link?.say(JSON.stringify(entities.length > WATCHED_MAX ? { type: 'watch' } : { type: 'watch', entities }))
+  }
+
   #greeted(now: string): void {
     clock.set(now)
+    this.#watch()
     void this.refetch()
   }
 

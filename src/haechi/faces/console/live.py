@@ -23,22 +23,28 @@ CLIENTS_MAX = 1_000
 
 
 class Client:
-    """Where one connection stands. `domains` None means all of the city."""
+    """Where one connection stands. `domains` None means all of the city, `entities` None all of those."""
 
-    __slots__ = ("beat", "domains", "event", "tick", "wake")
+    __slots__ = ("beat", "domains", "entities", "event", "tick", "wake")
 
     def __init__(self, beat: int, event: int, tick: int) -> None:
         self.beat = beat
         self.event = event
         self.tick = tick
         self.domains: frozenset[str] | None = None
+        self.entities: frozenset[str] | None = None
         self.wake = asyncio.Event()
 
-    def watch(self, domains: frozenset[str] | None) -> None:
-        """Narrows to these domains, or to all; domains it did not watch until now come with all their values."""
-        before, self.domains = self.domains, domains
-        if before is not None and (domains is None or not domains <= before):
+    def watch(self, domains: frozenset[str] | None, entities: frozenset[str] | None = None) -> None:
+        """Narrows to these domains and entities, or to all; what it did not watch until now comes with all its
+        values."""
+        if _more(self.domains, domains) or _more(self.entities, entities):
             self.beat = 0
+        self.domains, self.entities = domains, entities
+
+
+def _more(before: frozenset[str] | None, now: frozenset[str] | None) -> bool:
+    return before is not None and (now is None or not now <= before)
 
 
 class LiveHub:
@@ -54,7 +60,7 @@ class LiveHub:
         self._event = 0
         self._forgotten = 0  # number of the newest event that was dropped
         self._clients: set[Client] = set()
-        self._built: dict[tuple[int, frozenset[str] | None], str] = {}
+        self._built: dict[tuple[int, frozenset[str] | None, frozenset[str] | None], str] = {}
 
     # --- what happens ---
 
@@ -113,7 +119,7 @@ class LiveHub:
         yield from self._news(client)
         if client.beat < self._beat - 1:
             since, client.beat = client.beat, self._beat - 1
-            latest = self._latest(since, client.domains)
+            latest = self._latest(since, client)
             if latest:
                 yield latest
         if client.tick < self._tick:
@@ -129,10 +135,10 @@ class LiveHub:
         client.event = self._event
         yield from reversed(news)
 
-    def _latest(self, since: int, domains: frozenset[str] | None) -> str:
+    def _latest(self, since: int, client: Client) -> str:
         # Clients that keep up ask for the same window: it is built once for all of them.
-        key = (since, domains)
+        key = (since, client.domains, client.entities)
         text = self._built.get(key)
         if text is None:
-            text = self._built[key] = self._series.changed(since, domains).decode()
+            text = self._built[key] = self._series.changed(*key).decode()
         return text

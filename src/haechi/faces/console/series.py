@@ -22,6 +22,7 @@ class Series:
         self._domain_of = domain_of
         self._index: dict[tuple[str, str], int] = {}
         self._names: list[tuple[str, str]] = []
+        self._of: dict[str, list[int]] = {}
         self._domains: dict[str, int] = {}
         self._columns: dict[str, Array] = {
             "value": np.zeros(_START),
@@ -69,6 +70,7 @@ class Series:
         if slot is None:
             slot = self._index[key] = len(self._names)
             self._names.append(key)
+            self._of.setdefault(entity, []).append(slot)
             if slot == len(self._columns["beat"]):
                 self._grow()
             domain = self._domain_of(entity)
@@ -83,8 +85,15 @@ class Series:
                 larger[len(column) :] = np.iinfo(np.int64).min
             self._columns[name] = larger
 
-    def changed(self, since: int, domains: frozenset[str] | None) -> bytes:
-        """The message `latest` with what changed after that beat in those domains; empty when nothing did."""
+    def changed(self, since: int, domains: frozenset[str] | None, entities: frozenset[str] | None = None) -> bytes:
+        """The message `latest` with what changed after that beat in those domains, of those entities; empty when
+        nothing did."""
+        if entities is not None:
+            of = self._of.get
+            found = [slot for one in entities for slot in of(one, ()) if self._columns["beat"][slot] > since]
+            if domains is not None:
+                found = [slot for slot in found if self._domain_of(self._names[slot][0]) in domains]
+            return self._message(np.array(sorted(found))) if found else b""
         used = len(self._names)
         wanted = self._columns["beat"][:used] > since
         if domains is not None:

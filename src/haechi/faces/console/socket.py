@@ -36,6 +36,7 @@ class AbortableWebSocket(WebSocketsSansIOProtocol):
 
 class _Watch(msgspec.Struct, tag="watch", tag_field="type", forbid_unknown_fields=True):
     domains: list[str] | None = None
+    entities: list[str] | None = None
 
 
 async def serve(socket: WebSocket, hub: LiveHub, accounts: Accounts, limits_s: tuple[float, float]) -> None:
@@ -95,8 +96,8 @@ async def _receive(socket: WebSocket, client: Client) -> Ending:
         try:
             watch = msgspec.json.decode(message.get("text") or message.get("bytes") or b"", type=_Watch)
         except msgspec.MsgspecError as error:
-            return BAD_MESSAGE, f'send {{"type": "watch", "domains": [...]}}: {error}'[:120]
-        client.watch(None if watch.domains is None else frozenset(watch.domains))
+            return BAD_MESSAGE, f'send {{"type": "watch", "domains": [...], "entities": [...]}}: {error}'[:120]
+        client.watch(*(None if one is None else frozenset(one) for one in (watch.domains, watch.entities)))
 
 
 async def _session(socket: WebSocket, accounts: Accounts, every_s: float) -> Ending:
