@@ -35,9 +35,6 @@ class TenantRecords:
         own = [_outside(one) for one in every if belongs(one["id"], self._tenant)]
         return own[offset : offset + limit]
 
-    def version(self) -> object:
-        return self._store.version()
-
     def close(self) -> None:
         """Nothing: the store belongs to all tenants."""
 
