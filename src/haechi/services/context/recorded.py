@@ -51,7 +51,8 @@ def _is_map(content: object) -> bool:
 
 
 def _instant(instance: Instance, default: int) -> int:
-    return int(instance.get("observedAt", instance.get("modifiedAt", default)))
+    known = instance.get("observedAt", instance.get("modifiedAt"))
+    return default if known is None else int(known)
 
 
 def forget(old: Entity | None, attribute: str, where: Mapping[str, Any]) -> Entity | None:

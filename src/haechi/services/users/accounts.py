@@ -1,4 +1,4 @@
-"""People: users with roles, their passwords and sessions, in `VersionedRecords`. Used by the console face and the CLI."""
+"""People: users with roles, their passwords and sessions, over a record store. Used by the console face and the CLI."""
 
 import asyncio
 import hashlib

@@ -65,7 +65,6 @@ class SqliteEntities:
         self._path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._readers: list[sqlite3.Connection] = []
         self._keys: dict[str, _Keys] = {}
         self._shapes: dict[Any, int] = {}
         self._kinds: dict[str, int] = {}
@@ -264,10 +263,13 @@ class SqliteEntities:
             db.execute("DELETE FROM change WHERE number <= ?", (max(up_to, newest - keep),))
 
     def close(self) -> None:
+        """Of the reading connections only this thread's: closing one that another thread reads from ends the process
+        with a segmentation fault. The others end with their threads."""
+        own: sqlite3.Connection | None = getattr(self._local, "db", None)
         with self._lock:
-            for db in [*self._readers, *([self._writer] if self._writer else [])]:
-                db.close()
-            self._readers.clear()
+            for db in (own, self._writer):
+                if db is not None:
+                    db.close()
 
     def _reader(self) -> sqlite3.Connection:
         """This thread's own connection: readers never wait for each other nor for the writer."""
@@ -280,8 +282,6 @@ class SqliteEntities:
                 db.close()
                 raise Unavailable(f"{self._path} has no tables yet; its writer is just starting, try again")
             self._local.db = db
-            with self._lock:
-                self._readers.append(db)
         return db
 
 
