@@ -311,7 +311,7 @@ def _behind(core: _Core) -> Callable[[], str]:
 
 
 class _Writer:
-    """Appends a frame of the NGSI-LD face and waits until reads see it."""
+    """Appends a frame of the NGSI-LD face and waits until reads see it; `Refusals` of what they will never see."""
 
     def __init__(self, core: _Core) -> None:
         self._core = core
@@ -319,3 +319,4 @@ class _Writer:
     async def __call__(self, frame: Frame) -> None:
         seq = await self._core.log.append("entity", encode(frame), uuid.uuid4().hex)
         await self._core.progress.wait(("context", "tail"), seq)
+        self._core.progress.check(one.id for one in frame.commands)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from haechi.core.frame import EntityCommand, Frame, Tally
 from haechi.core.observation import Observation, to_batch
+from haechi.services.stream.progress import Refusals
 
 LINK = "api"
 FLIGHTS = 2
@@ -68,6 +69,11 @@ class Together:
     async def _fly(self, parts: Sequence[_Part]) -> None:
         try:
             await self._write(_frame(parts))
+        except Refusals as refused:
+            for part in parts:
+                _settle(
+                    [part], next((refused.errors[one.id] for one in part.commands if one.id in refused.errors), None)
+                )
         except Exception as error:  # whoever waits is told; a flight has nobody else to tell
             _settle(parts, error)
         except asyncio.CancelledError:

@@ -168,16 +168,18 @@ class ContextProjection:
 
     def _command(self, commands: Sequence[tuple[EntityCommand, int]]) -> list[Notice]:
         self._fetch(dict.fromkeys(command.entity for command, _ in commands))
-        return [self._reply(command, stored_at) for command, stored_at in commands]
+        answers = [self._refusal(command, stored_at) for command, stored_at in commands]
+        return [one for one in answers if one is not None]
 
-    def _reply(self, command: EntityCommand, stored_at: int) -> Notice:
-        answer: dict[str, object] = {"ok": True, "result": {"entity": command.entity}}
+    def _refusal(self, command: EntityCommand, stored_at: int) -> Notice | None:
+        """Obeys, or says why not. That it obeyed, `applied.context` says for all of them."""
         try:
             self._obey(command, command.at or stored_at)
             self._touched.add(command.entity)
         except HaechiError as error:
             answer = {"ok": False, "error": type(error).__name__, "detail": str(error)}
-        return Notice(f"reply.{command.id}", orjson.dumps(answer))
+            return Notice(f"reply.{command.id}", orjson.dumps(answer))
+        return None
 
     def _obey(self, command: EntityCommand, at: int) -> None:
         old = self._entities[command.entity]

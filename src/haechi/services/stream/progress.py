@@ -3,7 +3,7 @@ commands."""
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -13,6 +13,15 @@ from haechi.core.errors import HaechiError, Unavailable
 from haechi.ports import Bus, Log
 
 WAIT_S = 10.0
+REMEMBERED = 1_000  # refusals nobody has asked for yet
+
+
+class Refusals(Exception):
+    """What the live model refused of a frame: another process was quicker. `errors` by command id."""
+
+    def __init__(self, errors: Mapping[str, HaechiError]) -> None:
+        super().__init__("; ".join(map(str, errors.values())))
+        self.errors = errors
 
 
 class Progress:
@@ -23,6 +32,7 @@ class Progress:
         self._applied: dict[str, int] = {}
         self._moved = asyncio.Condition()
         self._replies: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._refused: dict[str, dict[str, Any]] = {}
 
     async def start(self) -> None:
         await self._bus.listen("applied.*", self._on_applied)
@@ -56,9 +66,20 @@ class Progress:
         await self.advance(subject.removeprefix("applied."), orjson.loads(payload)["seq"])
 
     async def _on_reply(self, subject: str, payload: bytes) -> None:
-        waiting = self._replies.get(subject.removeprefix("reply."))
+        id, reply = subject.removeprefix("reply."), orjson.loads(payload)
+        waiting = self._replies.get(id)
         if waiting is not None and not waiting.done():
-            waiting.set_result(orjson.loads(payload))
+            waiting.set_result(reply)
+        elif not reply["ok"]:
+            self._refused[id] = reply
+            if len(self._refused) > REMEMBERED:
+                del self._refused[next(iter(self._refused))]
+
+    def check(self, ids: Iterable[str]) -> None:
+        """After `wait`: raises `Refusals` when some of these commands were refused. A reply is told before the position
+        that includes it."""
+        if self._refused and (errors := {id: _error(self._refused.pop(id)) for id in ids if id in self._refused}):
+            raise Refusals(errors)
 
     async def ask(self, command_id: str, send: Callable[[], Awaitable[object]]) -> dict[str, Any]:
         """Sends and returns the result of the reply to `command_id`; raises the error the reply names."""

@@ -17,7 +17,8 @@ ALL = frozenset({"obs", "entity", "ops"})
 FRAMES = frozenset({"obs", "entity"})
 TICK_S = 1.0
 RETRY_S = 1.0
-POSITIONS_S = 1.0
+POSITIONS_S = 0.25
+AWAITED = frozenset({"context", "account"})  # whose positions faces wait for; those of the others are told by and by
 FIRST_PACE_S, PACE_S = 0.01, 0.05  # how often observations are handed over at most: each time costs a commit
 TURN_S = 0.2  # others wait that long at most for those that go first: if these stand, the rest goes on
 
@@ -115,7 +116,8 @@ class Runner:
             if mine:
                 await self._tell(await self._apply(worker, mine))
             await self._advance(projection.name, records[-1].seq)
-            await self._tell([_applied(projection.name, records[-1].seq)])
+            if projection.name in AWAITED:
+                await self._tell([_applied(projection.name, records[-1].seq)])
 
     async def _apply(self, worker: "_Worker", records: Sequence[Record]) -> Sequence[Notice]:
         try:
