@@ -167,6 +167,26 @@ async def test_after_a_kill_what_was_not_delivered_is_and_the_receiver_recognise
     assert len({id for id, _ in values}) == len({value for _, value in values}), "the same is told under the same id"
 
 
+async def test_what_is_being_tried_when_a_kill_comes_is_told_after_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier, "LOOK_S", 0.01)
+    monkeypatch.setattr(notifier, "FLUSH_S", 0.01)
+    await api.notifier.load()
+    id = await subscribe(api, wanted())
+    running = asyncio.create_task(api.notifier.run())
+    api.refused.add(HERE)
+    await api.make(ROOM, "Room", temperature=20)
+    await until(lambda: api.notifier.get(id).state.failed)
+    later = await api.make("later", "Room", temperature=21)
+    await until(lambda: api.book.position() == 2)  # the second is looked at, and that is stored
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    api.refused.clear()
+    async with notifying(api.reopened_notifier()):
+        await until(lambda: {one["id"] for _, _, body in api.sent for one in body["data"]} == {ROOM, later})
+
+
 async def test_046_15_between_two_notifications_lies_the_throttling_and_the_newest_state_is_told(live: Api) -> None:
     await subscribe(live, wanted(throttling=30))
     await live.make(ROOM, "Room", temperature=1)

@@ -47,6 +47,7 @@ class Tools:
     load: Load  # entities of the tenant, for linked ones
     give_up: Callable[[str, int, Sequence[str], str], None]
     moved: Callable[[Kept], None]  # something to store has changed
+    turn: Callable[[], Awaitable[None]]  # waits until it may use the processor: requests come first
 
 
 class Delivery:
@@ -56,7 +57,8 @@ class Delivery:
         self.kept, self.subscription, self._tools = kept, subscription, tools
         self.tenant = split(kept.id)[0]
         self.explained: deque[dict[str, Any]] = deque(maxlen=EXPLAINED)
-        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
+        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()  # by the number of the first change
+        self._sending: Sequence[_Waiting] = ()
         self._work = asyncio.Event()
         self._sent_at: int | None = None
 
@@ -88,7 +90,9 @@ class Delivery:
                 batch = [one for _, one in zip(range(TOGETHER), self._waiting.values(), strict=False)]
                 for one in batch:
                     del self._waiting[one.change.entity]
+                self._sending = batch
                 await self._deliver(batch)
+                self._sending = ()
                 self._set_cursor()
 
     async def tell(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -113,6 +117,7 @@ class Delivery:
             if not self.subscription.lives(now):
                 self._note_all(batch, "not sent: the subscription is paused or expired")
                 return
+            await self._tools.turn()
             try:
                 changes = [one.change for one in batch]
                 shown = await documents(self.subscription, changes, now, self._tools.load)
@@ -180,8 +185,9 @@ class Delivery:
             self.note(one.number, one.change.entity, outcome)
 
     def _set_cursor(self) -> None:
-        first = min((one.number for one in self._waiting.values()), default=None)
-        cursor = None if first is None else first - 1
+        """Behind it nothing is owed: what is being sent is, until somebody has taken it."""
+        first = self._sending[0] if self._sending else next(iter(self._waiting.values()), None)
+        cursor = None if first is None else first.number - 1
         if cursor != self.kept.state.cursor:
             self.kept.state.cursor = cursor
             self._tools.moved(self.kept)

@@ -29,6 +29,7 @@ from haechi.services.tenants.names import document_outside, prefix, split
 READ = 500  # changes looked at in one go
 FLUSH_S = 0.25
 LOOK_S = 1.0
+SLICE_S = 0.005  # the longest that looking at changes holds up requests
 RETRY_S = 1.0
 PERIODIC_MOST = 1000  # entities in a periodic notification
 
@@ -61,6 +62,7 @@ class Notifier:
         self._read = sources.book.position()
         self._flushed = self._read
         self._work = asyncio.Event()
+        self._turns, self._rested_at = asyncio.Lock(), 0.0
 
     async def load(self) -> None:
         """Takes up all that are stored. One whose context is gone is told as failing and stays."""
@@ -134,8 +136,8 @@ class Notifier:
         self._begin(kept, await self._compiled(kept), start)
 
     def _begin(self, kept: Kept, subscription: Subscription, start: int) -> None:
-        load = partial(self._entities, split(kept.id)[0])
-        tools = Tools(self._sources.send, self._sources.clock, load, self._sources.book.give_up, self._note_moved)
+        sources, load = self._sources, partial(self._entities, split(kept.id)[0])
+        tools = Tools(sources.send, sources.clock, load, sources.book.give_up, self._note_moved, self._turn)
         delivery = Delivery(kept, subscription, tools)
         self._deliveries[kept.id], self._starts[kept.id] = delivery, start
         tasks = [asyncio.create_task(delivery.run(), name=kept.id)]
@@ -184,9 +186,11 @@ class Notifier:
         while True:
             try:
                 rows = await asyncio.to_thread(self._sources.changes.changes, self._read, READ)
+                self._rested_at = asyncio.get_running_loop().time()
                 for number, body in rows:
                     self._look(number, orjson.loads(body))
                     self._read = number
+                    await self._rest()
             except Unavailable as error:
                 _events.warning("changes_not_read", error=str(error))
                 await asyncio.sleep(RETRY_S)
@@ -197,6 +201,18 @@ class Notifier:
                     await asyncio.wait_for(self._work.wait(), LOOK_S)
                 except TimeoutError:
                     continue
+
+    async def _rest(self) -> None:
+        """A change that a thousand subscriptions ask for takes long: requests have three quarters of the time."""
+        now = asyncio.get_running_loop().time()
+        if (spent_s := now - self._rested_at) >= SLICE_S:
+            await asyncio.sleep(3 * min(spent_s, RETRY_S))
+            self._rested_at = asyncio.get_running_loop().time()
+
+    async def _turn(self) -> None:
+        """One delivery begins in each round of the event loop, however many wait."""
+        async with self._turns:
+            await asyncio.sleep(0)
 
     def _look(self, number: int, body: Mapping[str, Any]) -> None:
         tenant, id = split(body["entity"])
