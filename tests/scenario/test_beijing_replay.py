@@ -4,6 +4,7 @@ import csv
 import gzip
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -88,9 +89,13 @@ def ended(process: "subprocess.Popen[str]", seconds: float) -> str:
 
 
 def assert_equal(platform: Platform, rows: list[dict[str, str]]) -> None:
-    wanted = expected(rows)
+    """Acknowledged is durable; a moment later it is answered, too."""
+    wanted, ends_at = expected(rows), time.monotonic() + 120
     for station in {row["station"] for row in rows}:
-        assert remembered(platform, station) == {key: series for key, series in wanted.items() if key[0] == station}
+        series = {key: series for key, series in wanted.items() if key[0] == station}
+        while (found := remembered(platform, station)) != series and time.monotonic() < ends_at:
+            time.sleep(1)
+        assert found == series
 
 
 def test_what_goes_in_through_hj212_and_mqtt_comes_back_exactly(platform: Platform, tmp_path: Path) -> None:

@@ -180,7 +180,6 @@ def test_and_binds_tighter_than_or_and_parentheses_decide() -> None:
         'a==1.."x"',
         "a>true",
         "a>1,2",
-        "a==open",
         'a=="open',
         "a[",
         "a[]",

@@ -114,7 +114,7 @@ class Platform:
         """Process ids of the children by role, nats-server included."""
         assert self._process is not None
         listing = subprocess.run(  # noqa: S603 - our own children
-            ["/bin/ps", "-o", "pid=,comm=,args=", "--ppid", str(self._process.pid)],
+            ["/bin/ps", "-ww", "-o", "pid=,comm=,args=", "--ppid", str(self._process.pid)],
             capture_output=True,
             text=True,
             check=False,
