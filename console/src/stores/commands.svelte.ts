@@ -45,11 +45,16 @@ class Commands {
   #take(commands: Command[]): void {
     for (const command of commands) {
       const before = this.#known.get(command.id)
-      // A refetch may cross a newer message on the socket: a command only moves forward.
-      if (!before || before.steps.length <= command.steps.length) this.#known.set(command.id, command)
+      if (!before || forward(before, command)) this.#known.set(command.id, command)
     }
     this.all = [...this.#known.values()].sort((a, b) => (a.requested_at < b.requested_at ? 1 : -1))
   }
+}
+
+/** An answer or a refetch may cross a newer message on the socket: a command only moves forward, and what it waits for is not unsaid. */
+function forward(before: Command, command: Command): boolean {
+  const steps = command.steps.length - before.steps.length
+  return steps > 0 || (steps === 0 && (command.waiting !== '' || before.waiting === ''))
 }
 
 export const commands = new Commands()
