@@ -221,12 +221,13 @@ async def test_notices_of_the_bus_reach_the_screen_with_the_counts(console: Cons
         async def sleep(self, seconds: float) -> None:
             await asyncio.sleep(0.01)
 
-    console.records.put("alarms", {"id": "a1", "state": "unacknowledged", "changed_at": AT})
     feed = Feed(console.services.hub, bus, Quick(), console.records.counts)  # type: ignore[arg-type]
     async with served(console.app) as address, feed.running(), joined(address, **await bearer(console)) as live:
         await message(live)
+        assert (await until(live, "counts"))["counts"]["serious"] == 0
         await bus.publish("live.alarm", orjson.dumps({"id": "a1", "raised_at": AT}))
         assert (await until(live, "alarm"))["alarm"]["raised_at"] == "2026-11-22T09:00:00Z"
+        console.records.put("alarms", {"id": "a1", "state": "unacknowledged", "changed_at": AT})
+        assert (await until(live, "counts"))["counts"]["serious"] == 1
         await bus.publish("live.incident", orjson.dumps({"id": "I-1", "opened_at": AT}))
         assert (await until(live, "incident"))["incident"]["id"] == "I-1"
-        assert (await until(live, "counts"))["counts"]["serious"] == 1
