@@ -26,7 +26,7 @@ check: setup $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One table, twenty minutes on a machine that does nothing else. One row: .venv/bin/python -m bench a
+# One table, half an hour on a machine that does nothing else. One row: .venv/bin/python -m bench a
 bench: setup $(VENV)/.dev
 	$(BIN)/python -m bench
 

@@ -1,4 +1,4 @@
-"""`make bench`: one table, rows a to g: ours, the peer or limit of the same run, the ratio, the goal; then the profile.
+"""`make bench`: one table, rows a to h: ours, the peer or limit of the same run, the ratio, the goal; then the profile.
 
 `python -m bench a c` measures these rows, `python -m bench profile` where the time goes, `python -m bench log` one of
 the measurements of a single part. What is durable on each side stands under each row; docs/reference/performance.md.
@@ -19,7 +19,16 @@ from pathlib import Path
 from bench._table import Line, heading, shown
 
 HERE = Path(__file__).parent
-ROWS = {"a": "door", "b": "through", "c": "batches", "d": "devices", "e": "start", "f": "alarm", "g": "ngsi_ld"}
+ROWS = {
+    "a": "door",
+    "b": "through",
+    "c": "batches",
+    "d": "devices",
+    "e": "start",
+    "f": "alarm",
+    "g": "ngsi_ld",
+    "h": "hours",
+}
 MODULES = {path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_")}
 SINGLE = {"profile": "stages"} | {name: name for name in sorted(MODULES - {*ROWS.values(), "stages"})}
 
@@ -27,7 +36,7 @@ SINGLE = {"profile": "stages"} | {name: name for name in sorted(MODULES - {*ROWS
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench")
     known = [*ROWS, *SINGLE]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: a to g and profile")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}; default: a to h and profile")
     chosen = parser.parse_args().names or [*ROWS, "profile"]
     if unknown := set(chosen) - set(known):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
