@@ -5,7 +5,7 @@ term into the internal name; members of a later edition that we do not store are
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ _BY_MEMBER = {member: kind for kind, member in reversed(list(KINDS.items()))}
 _FORBIDDEN = frozenset("<>\"'=;()|&*,[]{} \t\r\n")
 _TERM = re.compile(r"[^\W\d_]\w*")
 _SCOPE = re.compile(r"(/[^\W\d_]\w*)+")
-_GEOPROPERTIES = frozenset({"location", "observationSpace", "operationSpace"})  # clause 4.7.1
+GEOPROPERTIES = frozenset({"location", "observationSpace", "operationSpace"})  # clause 4.7.1
 _WITH_UNIT = frozenset({"Property", "ListProperty"})
 
 
@@ -73,14 +73,15 @@ def scope_from(given: object) -> list[str]:
 def end_from(given: object) -> int:
     """When an entity ends (clause 5.2.4), in microseconds."""
     try:
-        return _instant_from(given)
+        return instant_from(given)
     except (ValueError, OverflowError) as error:
         raise InvalidData(
             f"expiresAt must be a date-time such as 2026-11-22T09:00:00Z, not {_short(given)}", "bad_request"
         ) from error
 
 
-def _instant_from(value: object) -> int:
+def instant_from(value: object) -> int:
+    """Microseconds of a date-time in UTC; `ValueError` or `OverflowError` when it is none."""
     instant = parse_iso(value) if isinstance(value, str) and "T" in value and value.endswith("Z") else _no_instant()
     from_us(instant)  # not so near to an end of the calendar that it could not be written back
     return instant
@@ -126,6 +127,22 @@ def attributes_from(
     return found
 
 
+def names_of(terms: Sequence[str], expand: Expand = _as_is) -> dict[str, str] | None:
+    """Internal names of terms that all name an attribute of their own; None where some term does not."""
+    if not (_ENTITY_MEMBERS | _SYSTEM | _NO_NAMES).isdisjoint(terms):
+        return None
+    try:
+        found = {term: expand(name_from(term)) for term in terms}
+    except InvalidData:
+        return None  # whoever reads the document says why
+    return found if len(set(found.values())) == len(found) else None
+
+
+def instances_of(term: str, given: object, expand: Expand = _as_is) -> list[Instance]:
+    """Whole instances of one attribute of an entity."""
+    return _Reader(term, expand, WHOLE, 0).instances(given)
+
+
 _ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "scope", "@context", "expiresAt"})
 
 
@@ -139,7 +156,7 @@ class _Reader:
     def instances(self, given: object) -> list[Instance]:
         many = isinstance(given, list) and bool(given) and all(self._is_instance(one) for one in given)
         found = [self.instance(one) for one in (given if many and isinstance(given, list) else [given])]
-        of_place = not self._depth and self._expand(self._term) in _GEOPROPERTIES
+        of_place = not self._depth and self._expand(self._term) in GEOPROPERTIES
         if of_place and any(one.get("type", "GeoProperty") != "GeoProperty" for one in found):
             raise self._wrong("is always a GeoProperty (clause 4.7.1); send a GeoJSON geometry")
         datasets = [one.get("datasetId") for one in found]
@@ -247,7 +264,7 @@ class _Reader:
 
     def _instant(self, name: str, value: object) -> int:
         try:
-            return _instant_from(value)
+            return instant_from(value)
         except (ValueError, OverflowError) as error:
             raise self._wrong(
                 f"{name} must be a date-time such as 2026-11-22T09:00:00Z, not {_short(value)}"

@@ -3,9 +3,9 @@
 A number travels in `value`; anything else (text, boolean, object, geometry) as JSON in `text` with `value` null.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 import pyarrow as pa
 
@@ -31,8 +31,7 @@ STORED = SCHEMA.append(pa.field("stored_at", INSTANT, nullable=False)).append(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """One value of one attribute of one entity at one instant. Instants in microseconds since the epoch, UTC."""
 
     entity: str
@@ -53,7 +52,8 @@ class Observation:
 
 def to_batch(observations: list[Observation]) -> pa.RecordBatch:
     """Columns of a list of observations, in `SCHEMA`, order kept."""
-    columns = [[getattr(one, name) for one in observations] for name in SCHEMA.names]
+    rows = [msgspec.structs.astuple(one) for one in observations]
+    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 

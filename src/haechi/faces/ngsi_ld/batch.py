@@ -1,5 +1,7 @@
 """/entityOperations (clauses 5.6.7 to 5.6.10, 5.6.20): many entities in one request and one frame on the log."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -15,7 +17,7 @@ from haechi.faces.ngsi_ld import provision
 from haechi.faces.ngsi_ld.face import Face, batch_result, json_answer, no_content
 from haechi.faces.ngsi_ld.provision import sound_and_existing
 from haechi.faces.ngsi_ld.requests import parameters, read_batch
-from haechi.faces.ngsi_ld.writes import Change, after
+from haechi.faces.ngsi_ld.writes import TURN, Change, after
 from haechi.services.ngsi_ld.names import Context
 
 MOST = 10_000
@@ -27,14 +29,12 @@ class _Results:
     """What became of each entity of a batch."""
 
     def __init__(self) -> None:
-        self.created: list[str] = []
-        self.changed: list[str] = []
+        self.created: dict[str, None] = {}  # each once, in order
+        self.changed: dict[str, None] = {}
         self.errors: list[tuple[str, HaechiError]] = []
 
     def done(self, id: str, was_there: bool) -> None:
-        chosen = self.changed if was_there else self.created
-        if id not in chosen:
-            chosen.append(id)
+        (self.changed if was_there else self.created)[id] = None
 
     @property
     def success(self) -> list[str]:
@@ -52,20 +52,23 @@ async def _run(face: Face, items: list[Item], decide: Decide) -> _Results:
     """Decides member by member, each seeing what earlier ones of its id will have done (clause 4.6.6); sends once."""
     results = _Results()
     named = [(_id_of(place, body, results), body, context) for place, (body, context) in enumerate(items)]
-    ids = {id for id, _, _ in named if id}
-    async with face.writes.holding(ids):
-        before = await face.entities(list(ids))
+    times = Counter(id for id, _, _ in named if id)
+    async with face.writes.holding(times):
+        before = await face.entities(list(times))
         known: dict[str, Entity | None] = dict(before)
         changes: list[Change] = []
-        for id, body, context in named:
+        for place, (id, body, context) in enumerate(named):
+            if place % TURN == TURN - 1:
+                await asyncio.sleep(0)  # others have their turn
             if not id:
                 continue
+            again = times[id] > 1
             try:
-                decided = _decided(decide, body, context, known.get(id))
+                decided = _decided(decide, body, context, deepcopy(known.get(id)) if again else known.get(id))
             except HaechiError as error:
                 results.errors.append((id, error))
                 continue
-            for change in decided:
+            for change in decided if again else ():
                 known[id] = after(change, known.get(id))
             changes += decided
             results.done(id, id in before)
@@ -76,7 +79,7 @@ async def _run(face: Face, items: list[Item], decide: Decide) -> _Results:
 def _decided(decide: Decide, body: Any, context: Context | HaechiError, old: Entity | None) -> list[Change]:
     if isinstance(context, HaechiError):
         raise context
-    return decide(body, context, deepcopy(old))
+    return decide(body, context, old)
 
 
 def _id_of(place: int, body: Any, results: _Results) -> str:
@@ -97,7 +100,7 @@ async def create(face: Face, request: Request) -> Response:
     )
     if results.errors:
         return json_answer(batch_result(results.success, results.errors), 207)
-    return json_answer(results.created, 201)
+    return json_answer(list(results.created), 201)
 
 
 async def upsert(face: Face, request: Request) -> Response:
@@ -114,7 +117,7 @@ async def upsert(face: Face, request: Request) -> Response:
     results = await _run(face, await _items(face, request), decide)
     if results.errors:
         return json_answer(batch_result(results.success, results.errors), 207)
-    return json_answer(results.created, 201) if results.created else no_content()
+    return json_answer(list(results.created), 201) if results.created else no_content()
 
 
 def _changes(outcome: provision.Outcome) -> list[Change]:
@@ -135,7 +138,8 @@ async def update(face: Face, request: Request) -> Response:
 
     results = await _run(face, await _items(face, request), decide)
     results.errors += left
-    results.changed = [id for id in results.changed if id not in {failed for failed, _ in left}]
+    for id, _ in left:
+        results.changed.pop(id, None)
     return _done(results)
 
 
@@ -161,7 +165,7 @@ async def delete(face: Face, request: Request) -> Response:
         for id in ids:
             if id in left:
                 left.remove(id)
-                results.changed.append(id)
+                results.done(id, was_there=True)
             else:
                 results.errors.append((id, NotFound(f"no entity {id}; leave it out")))
         await face.writes.send([Change("delete", id) for id in results.changed])

@@ -51,7 +51,7 @@ _BARE_KINDS = frozenset({"Relationship", "VocabProperty", "ListProperty", "ListR
 def entity_body(body: object, context: Context, id: str | None = None) -> Entity:
     """The stored entity of a whole document; `id` stands in for a missing one and must agree with one."""
     document = fragment_of(body, id)
-    return attributes.entity_from(document, context.expand)
+    return context.plain.entity(document)
 
 
 def fragment_of(body: object, id: str | None) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def replace(body: object, context: Context, old: Entity) -> Change:
         entity = attributes.entity_from({**document, "type": "kept"}, context.expand)
         entity["type"] = old["type"]
     else:
-        entity = attributes.entity_from(document, context.expand)
+        entity = context.plain.entity(document)
     return Change("replace", old["id"], entity)
 
 
@@ -158,7 +158,7 @@ def _check_fragment(name: str, fragment: Instance, before: Instance | None, cont
 def append(body: object, context: Context, old: Entity, overwrite: bool) -> Outcome:
     """5.6.3: attributes are added; those there already are replaced, or kept when `overwrite` is false."""
     document = fragment_of(body, old["id"])
-    given = attributes.attributes_from(document, context.expand)
+    given = context.plain.attributes(document)
     head = _head(document, context, old["id"])
     if "scope" in head and not overwrite:
         head["scope"] = list(dict.fromkeys([*(old.get("scope") or ()), *(head["scope"] or ())]))

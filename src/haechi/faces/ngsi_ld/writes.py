@@ -6,13 +6,13 @@ text or a boolean is one at the face's clock.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import orjson
 
 from haechi.core import entity as stored
@@ -20,18 +20,20 @@ from haechi.core.entity import Entity, Instance
 from haechi.core.frame import EntityCommand, Frame
 from haechi.core.observation import Observation
 from haechi.core.times import to_us
+from haechi.faces.ngsi_ld.holds import Holds
 from haechi.faces.ngsi_ld.together import LINK, Together
 from haechi.ports import Clock
 from haechi.services.context import changes
 
+TURN = 250  # members of a batch that are worked on at once: some milliseconds
 
-@dataclass(frozen=True, slots=True)
-class Change:
+
+class Change(msgspec.Struct, frozen=True):
     """One command to be. `body`: the stored entity, or fragments of it for `merge`; `old`: what was read."""
 
     op: str
     entity: str
-    body: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = {}
     attribute: str = ""
     old: Entity | None = None
 
@@ -42,42 +44,37 @@ class Writes:
     def __init__(self, write: Callable[[Frame], Awaitable[None]], clock: Clock) -> None:
         self._together = Together(write)
         self._clock = clock
-        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+        self._holds = Holds()
         self._sent = 0
 
-    @asynccontextmanager
-    async def holding(self, ids: Iterable[str]) -> AsyncIterator[None]:
-        """Nobody else in this process decides about these entities; ids are taken in order: no deadlock."""
-        async with AsyncExitStack() as stack:
-            for id in sorted(set(ids)):
-                await stack.enter_async_context(self._held(id))
-            yield
-
-    @asynccontextmanager
-    async def _held(self, id: str) -> AsyncIterator[None]:
-        lock, users = self._locks.setdefault(id, (asyncio.Lock(), []))
-        users.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                self._locks.pop(id, None)
+    def holding(self, ids: Iterable[str]) -> AbstractAsyncContextManager[None]:
+        """Nobody else in this process decides about these entities."""
+        return self._holds.of(ids)
 
     async def send(self, made: Sequence[Change]) -> None:
         """Returns when reads see the changes. `Unavailable`: they may or may not be there; read and decide again."""
         if not made:
             return
         at = to_us(self._clock.now())
-        rows = [row for change in made for row in implied(change, at)]
-        await self._together.send([self._command(change, at) for change in made], rows)
+        prefix = self._prefix(made[0], at)
+        rows: list[Observation] = []
+        commands: list[EntityCommand] = []
+        for start in range(0, len(made), TURN):
+            if start:
+                await asyncio.sleep(0)  # others have their turn
+            for place, change in enumerate(made[start : start + TURN], start):
+                rows += implied(change, at)
+                body = orjson.dumps(change.body) if change.body else b""
+                commands.append(
+                    EntityCommand(f"{prefix}-{place}", change.op, change.entity, body, change.attribute, at)
+                )
+        await self._together.send(commands, rows)
 
-    def _command(self, change: Change, at: int) -> EntityCommand:
-        body = orjson.dumps(change.body) if change.body else b""
+    def _prefix(self, first: Change, at: int) -> str:
+        """What the ids of commands that are sent together begin with; no others do, of no process."""
         self._sent += 1
-        digest = blake2b(b"%d %d %s %s" % (at, self._sent, change.entity.encode(), body), digest_size=16).hexdigest()
-        return EntityCommand(f"api-{digest}", change.op, change.entity, body, change.attribute, at)
+        text = b"%d %d %d %s %s" % (at, self._sent, id(self), first.entity.encode(), orjson.dumps(first.body))
+        return "api-" + blake2b(text, digest_size=16).hexdigest()
 
 
 def after(change: Change, old: Entity | None, at: int = 0) -> Entity | None:
@@ -103,10 +100,11 @@ def implied(change: Change, at: int) -> list[Observation]:
     found = []
     for name, given in named.items():
         fragment = stored.find(given or (), None)
-        if fragment is not None and "value" in fragment and fragment["value"] is not None:
-            instance = stored.find(result["attrs"].get(name, ()), None)
+        if fragment is not None and fragment.get("value") is not None:
+            instance = fragment if result is change.body else stored.find(result["attrs"].get(name, ()), None)
             row = None if instance is None else _observation(change.entity, name, (instance, fragment), at)
-            found += [] if row is None else [row]
+            if row is not None:
+                found.append(row)
     return found
 
 

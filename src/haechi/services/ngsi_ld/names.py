@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from haechi.core.errors import InvalidData, NotSupported
+from haechi.core.plain import Plain
 
 CORE_URL = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld"
 LINK_REL = "http://www.w3.org/ns/json-ld#context"
@@ -62,12 +63,14 @@ class Context:
     terms: Mapping[str, str] = field(default_factory=dict)
     vocab: str = ""
     _compact: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    plain: Plain = field(init=False, repr=False, compare=False)  # reads what clients send in these terms
 
     def __post_init__(self) -> None:
         # Of several terms the shortest, then the first by letters (JSON-LD 1.1 API, 4.3); dicts keep the last.
         shortest = sorted(self.terms, key=lambda term: (len(term), term), reverse=True)
         reverse = {internal(self.terms[term]): term for term in shortest if not _protected(term)}
         object.__setattr__(self, "_compact", reverse)
+        object.__setattr__(self, "plain", Plain(self.expand))
 
     def expand(self, term: str) -> str:
         """The internal name a client's term or IRI stands for."""
