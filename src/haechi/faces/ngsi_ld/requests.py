@@ -166,9 +166,40 @@ async def read_batch(request: Request, contexts: Contexts) -> list[tuple[Any, Co
     body, media = await _json(request, (JSON, LD, MERGE))
     if not isinstance(body, list) or not body or None in body:
         raise InvalidData("a batch is a JSON array with at least one member, and null is none", "bad_request")
-    if media == LD and link_context(request.headers.getlist("link")) is not None:
+    link = link_context(request.headers.getlist("link"))
+    if media == LD and link is not None:
         raise InvalidData(_NO_LINK, "bad_request")
-    return [await _member(request, one, media, contexts) for one in body]
+    named = _Named(contexts)
+    return [await _member(one, media, link, named) for one in body]
+
+
+class _Named:
+    """Contexts that members of one batch name: each is looked up once."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self._found: dict[bytes, Context | HaechiError] = {}
+
+    async def context(self, given: Any) -> Context | HaechiError:
+        key = b"" if given is None else orjson.dumps(given)
+        if key not in self._found:
+            self._found[key] = await self._resolved(given)
+        return self._found[key]
+
+    async def _resolved(self, given: Any) -> Context | HaechiError:
+        try:
+            return CORE_CONTEXT if given is None else await self._contexts.resolve(given)
+        except HaechiError as error:
+            return error
+
+
+async def _member(body: Any, media: str, link: str | None, named: _Named) -> tuple[Any, Context | HaechiError]:
+    try:
+        rest, given = _parted(body, media, link)
+    except HaechiError as error:
+        return body, error
+    found = await named.context(given)
+    return (body if isinstance(found, HaechiError) else rest), found
 
 
 async def _json(request: Request, allowed: tuple[str, ...]) -> tuple[Any, str]:
@@ -180,13 +211,6 @@ async def _json(request: Request, allowed: tuple[str, ...]) -> tuple[Any, str]:
     return parse(await _bytes(request)), media
 
 
-async def _member(request: Request, body: Any, media: str, contexts: Contexts) -> tuple[Any, Context | HaechiError]:
-    try:
-        return await _with_context(request, body, media, contexts)
-    except HaechiError as error:
-        return body, error
-
-
 async def _with_context(request: Request, body: Any, media: str, contexts: Contexts) -> tuple[Any, Context]:
     """One document and its context."""
     rest, given = _named(request, body, media)
@@ -196,8 +220,11 @@ async def _with_context(request: Request, body: Any, media: str, contexts: Conte
 def _named(request: Request, body: Any, media: str) -> tuple[Any, Any]:
     """One document without its `@context`, and the value of that, None when there is none; where it stands follows
     from the media type (clause 6.3.5)."""
+    return _parted(body, media, link_context(request.headers.getlist("link")))
+
+
+def _parted(body: Any, media: str, link: str | None) -> tuple[Any, Any]:
     inside = isinstance(body, dict) and "@context" in body
-    link = link_context(request.headers.getlist("link"))
     if media == LD:
         if link is not None:
             raise InvalidData(_NO_LINK, "bad_request")
@@ -229,16 +256,22 @@ def parse(content: bytes) -> Any:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise InvalidData(f"the body is not JSON: {error}", "invalid_request") from error
+    if content.count(b"[") + content.count(b"{") > DEEPEST and _is_deep(body):
+        raise InvalidData(f"the body nests deeper than {DEEPEST} levels; flatten it", "bad_request")
+    return body
+
+
+def _is_deep(body: Any) -> bool:
+    """Whether arrays and objects lie in each other on more than `DEEPEST` levels."""
     level, depth = [body], 0
     while level:
         depth += 1
         if depth > DEEPEST:
-            raise InvalidData(f"the body nests deeper than {DEEPEST} levels; flatten it", "bad_request")
+            return True
         level = [
             inner
             for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-            if isinstance(inner, dict | list)
+            for inner in (one.values() if type(one) is dict else one if type(one) is list else ())
+            if type(inner) is dict or type(inner) is list
         ]
-    return body
+    return False

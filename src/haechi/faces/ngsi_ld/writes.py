@@ -6,7 +6,7 @@ text or a boolean is one at the face's clock.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
 from hashlib import blake2b
@@ -56,7 +56,7 @@ class Writes:
         if not made:
             return
         at = to_us(self._clock.now())
-        prefix = self._prefix(made[0], at)
+        prefix = self._prefix(made[0].entity, at)
         rows: list[Observation] = []
         commands: list[EntityCommand] = []
         for start in range(0, len(made), TURN):
@@ -70,10 +70,10 @@ class Writes:
                 )
         await self._together.send(commands, rows)
 
-    def _prefix(self, first: Change, at: int) -> str:
+    def _prefix(self, entity: str, at: int) -> str:
         """What the ids of commands that are sent together begin with; no others do, of no process."""
         self._sent += 1
-        text = b"%d %d %d %s %s" % (at, self._sent, id(self), first.entity.encode(), orjson.dumps(first.body))
+        text = b"%d %d %d %s" % (at, self._sent, id(self), entity.encode())
         return "api-" + blake2b(text, digest_size=16).hexdigest()
 
 
@@ -92,19 +92,34 @@ def implied(change: Change, at: int) -> list[Observation]:
     """The observations that a change implies, received at that instant."""
     if change.op == "record":
         return recorded(change, at)
-    named = change.body.get("attrs", {}) if change.op in {"upsert", "replace", "merge"} else {}
-    result = change.body
-    if change.op == "merge":
-        assert change.old is not None, "a merge needs the entity it merges into"
-        result = changes.merge(deepcopy(change.old), change.body, at)
+    if change.op in {"upsert", "replace"}:
+        return _said(change.entity, change.body["attrs"], at)
+    if change.op != "merge":
+        return []
+    assert change.old is not None, "a merge needs the entity it merges into"
+    result = changes.merge(deepcopy(change.old), change.body, at)
     found = []
-    for name, given in named.items():
+    for name, given in change.body["attrs"].items():
         fragment = stored.find(given or (), None)
-        if fragment is not None and fragment.get("value") is not None:
-            instance = fragment if result is change.body else stored.find(result["attrs"].get(name, ()), None)
-            row = None if instance is None else _observation(change.entity, name, (instance, fragment), at)
-            if row is not None:
-                found.append(row)
+        instance = stored.find(result["attrs"].get(name, ()), None)
+        if fragment is not None and fragment.get("value") is not None and instance is not None:
+            found.append(_observation(change.entity, name, (instance, fragment), at))
+    return [one for one in found if one is not None]
+
+
+def _said(entity: str, attributes: Mapping[str, Sequence[Instance]], at: int) -> list[Observation]:
+    """Those of whole instances: numbers, most of them."""
+    found = []
+    for name, instances in attributes.items():
+        one = stored.find(instances, None)
+        value = None if one is None else one.get("value")
+        if one is None or value is None:
+            continue
+        if one["type"] == "Property" and (type(value) is float or type(value) is int):
+            seen = one.get("observedAt", at)
+            found.append(Observation(entity, name, seen, at, float(value), None, one.get("unitCode"), 0, LINK))
+        elif (row := _observation(entity, name, (one, one), at)) is not None:
+            found.append(row)
     return found
 
 
