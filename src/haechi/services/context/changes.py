@@ -4,7 +4,7 @@
 only what its fragments name (null deletes), so that a partial change never undoes a device's newer value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haechi.core import entity as stored
@@ -52,7 +52,9 @@ def _kind_of(content: Any) -> str:
 
 def upsert(old: Entity | None, body: Entity, at: int) -> Entity:
     """The entity with the instances of `body` put in; types are added, the scope is replaced when given."""
-    entity = old if old is not None else stored.new(body["id"], body["type"], at)
+    if old is None:
+        return _made(body, at, at)
+    entity = old
     entity["type"] = list(dict.fromkeys([*entity["type"], *body.get("type", ())]))
     for member in ("scope", "expiresAt"):
         if member in body:
@@ -76,10 +78,31 @@ def _put_instance(known: list[Instance], instance: Instance, at: int) -> None:
 
 def replace(old: Entity | None, body: Entity, at: int) -> Entity:
     """The entity as `body` says; only the instant of creation stays."""
-    entity = stored.new(body["id"], body["type"], at)
-    if old is not None:
-        entity["createdAt"] = old.get("createdAt", at)
-    return upsert(entity, body, at)
+    return _made(body, at if old is None else old.get("createdAt", at), at)
+
+
+def _made(body: Entity, created_at: int, at: int) -> Entity:
+    """The entity with nothing but what `body` says."""
+    entity: Entity = {
+        "id": body["id"],
+        "type": list(dict.fromkeys(body["type"])),
+        "createdAt": created_at,
+        "modifiedAt": at,
+        "attrs": {name: _fresh(instances, at) for name, instances in body["attrs"].items()},
+    }
+    for member in ("scope", "expiresAt"):
+        if member in body:
+            entity[member] = body[member]
+    return entity
+
+
+def _fresh(instances: Sequence[Instance], at: int) -> list[Instance]:
+    if len(instances) == 1:
+        return [{**instances[0], "createdAt": at, "modifiedAt": at}]
+    known: list[Instance] = []
+    for one in instances:
+        _put_instance(known, one, at)
+    return known
 
 
 def delete_attribute(entity: Entity, attribute: str, where: Mapping[str, Any], at: int) -> bool:

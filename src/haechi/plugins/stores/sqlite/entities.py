@@ -68,6 +68,7 @@ class SqliteEntities:
         self._keys: dict[str, _Keys] = {}
         self._shapes: dict[Any, int] = {}
         self._kinds: dict[str, int] = {}
+        self._absent: set[str] = set()  # asked for by the writer since it last wrote, and not there
         self._values, self._live = LiveReader(), LiveWriter()
         self._owner: int | None = None  # the thread that writes: only what it read itself cannot be out of date
         self._writer = None if read_only else self._create()
@@ -103,7 +104,7 @@ class SqliteEntities:
             self._owner = threading.get_ident()
             try:
                 with self._writer as db:
-                    self._remember(db, [id for id in puts if id not in self._keys])
+                    self._remember(db, [id for id in puts if id not in self._keys and id not in self._absent])
                     self._put(db, puts)
                     for one in values:
                         self._live.put(db, one)
@@ -115,6 +116,8 @@ class SqliteEntities:
             except BaseException:
                 self._forget()
                 raise
+            finally:
+                self._absent.clear()
         for id in list(islice(self._keys, max(len(self._keys) - _REMEMBERED, 0))):
             del self._keys[id]
 
@@ -131,6 +134,7 @@ class SqliteEntities:
             sql = f"SELECT id, number, shape, west, south, east, north, body FROM entity WHERE id IN ({_marks(some)})"
             for id, number, shape, west, south, east, north, body in db.execute(sql, some):
                 self._keys[id] = _Keys(number, shape, None if west is None else (west, south, east, north), body)
+        self._absent.update(id for id in ids if id not in self._keys)
 
     def _put(self, db: sqlite3.Connection, puts: Mapping[str, Mapping[str, Any] | None]) -> None:
         bodies: list[tuple[bytes, int]] = []
@@ -146,7 +150,8 @@ class SqliteEntities:
                 continue
             # A copy: what orjson returns keeps all the room it was written in.
             body = bytes(memoryview(orjson.dumps(entity)))
-            shape, extent = self._shape(db, entity), geo.extent(stored.location(entity))
+            shape = self._shape(db, entity)
+            extent = geo.extent(stored.location(entity)) if "location" in entity["attrs"] else None
             if known is None:
                 number += 1
                 keys = _Keys(number, shape, extent, body)
@@ -225,7 +230,7 @@ class SqliteEntities:
     def _load_to_write(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The writing thread sees what it wrote last without asking, and will not have to look up what it asks now."""
         db = self._reader()
-        self._remember(db, [id for id in ids if id not in self._keys])
+        self._remember(db, [id for id in ids if id not in self._keys and id not in self._absent])
         keys = {id: self._keys[id] for id in ids if id in self._keys}
         rows = self._values.rows(db, [one.number for one in keys.values()])
         return {id: self._values.body(db, Document(id, one.body, rows.get(one.number, ()))) for id, one in keys.items()}

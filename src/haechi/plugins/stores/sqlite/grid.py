@@ -16,6 +16,8 @@ MOST = 2000  # ranges; beyond that a look at every entity of the type is cheaper
 def cell(extent: Extent) -> int:
     """The cell of an extent: level, row and column in one integer."""
     west, south, east, north = extent
+    if west == east and south == north:
+        return _number(0, west, south)
     return _number(_level(max(east - west, north - south)), (west + east) / 2, (south + north) / 2)
 
 
