@@ -4,7 +4,7 @@ Relationships, texts in languages, instances with a datasetId or attributes of t
 plain value of a Property is an observation beside its command already and is not kept twice.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -66,11 +66,9 @@ def of_records(records: Sequence[Record]) -> pa.RecordBatch:
         if frame is None or not frame.commands:
             continue
         observed = frame.observations.num_rows > 0
-        place = 0
-        for command in frame.commands:
-            for row in _rows(command, observed, record.stored_at):
-                rows.append((*row, record.stored_at, record.seq, place))
-                place += 1
+        stored_at, seq = record.stored_at, record.seq
+        said = [row for command in frame.commands for row in _rows(command, observed, stored_at)]
+        rows += [(*row, stored_at, seq, place) for place, row in enumerate(said)]
     columns = zip(*rows, strict=True) if rows else [()] * len(INSTANCES)
     arrays = [pa.array(column, one.type) for column, one in zip(columns, INSTANCES, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=INSTANCES)
@@ -81,22 +79,29 @@ def to_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     return pa.Table.from_batches(batches, schema=INSTANCES)
 
 
-def _rows(command: EntityCommand, observed: bool, stored_at: int) -> Iterator[_Row]:
+def _rows(command: EntityCommand, observed: bool, stored_at: int) -> list[_Row]:
     body = orjson.loads(command.body) if command.body else {}
     spoken = _Spoken(command, body, command.at or stored_at, observed)
     if command.op in {"delete", "delete_attribute"}:
-        yield spoken.row(command.attribute, DELETE, dataset=ANY if _all(spoken) else body.get("datasetId") or "")
-    elif command.op == FORGETS:
-        yield _forgetting(spoken)
-    else:
-        yield from _about_entity(spoken)
-        for name, instances in body.get("attrs", {}).items():
-            if instances is None:
-                yield spoken.row(name, DELETE, dataset=ANY)
-            for place, instance in enumerate(instances or ()):
-                row = _instance(spoken, name, instance, place)
-                if row is not None:
-                    yield row
+        return [spoken.row(command.attribute, DELETE, dataset=ANY if _all(spoken) else body.get("datasetId") or "")]
+    if command.op == FORGETS:
+        return [_forgetting(spoken)]
+    found = _about_entity(spoken)
+    for name, instances in body.get("attrs", {}).items():
+        if instances is None:
+            found.append(spoken.row(name, DELETE, dataset=ANY))
+            continue
+        for place, instance in enumerate(instances):
+            if not (observed and instance.get("type") == "Property" and _is_observed(instance)):
+                found.append(_instance(spoken, name, instance, place))
+    return found
+
+
+def _is_observed(instance: Mapping[str, Any]) -> bool:
+    """Whether an observation in the same frame says all of this Property."""
+    content = instance.get("value")
+    plain = isinstance(content, float | int | str) and content != NULL
+    return plain and (len(instance) == 2 or instance.keys() <= _PLAIN)
 
 
 def _all(spoken: _Spoken) -> bool:
@@ -110,29 +115,28 @@ def _forgetting(spoken: _Spoken) -> _Row:
     return spoken.row(spoken.command.attribute, FORGET, dataset=dataset, forgets=1, **stated)
 
 
-def _about_entity(spoken: _Spoken) -> Iterator[_Row]:
+def _about_entity(spoken: _Spoken) -> list[_Row]:
     body, entity = spoken.body, spoken.command.entity
+    found: list[_Row] = []
     if spoken.command.op == "replace":
         kept = [*body["attrs"], *([SCOPE] if body.get(SCOPE) else [])]
-        yield spoken.row("", REPLACE, text=orjson.dumps(kept).decode())
+        found.append(spoken.row("", REPLACE, text=orjson.dumps(kept).decode()))
     types = body.get("type")
     if types and types != [type_of(entity)]:
-        yield spoken.row("", TYPE, text=orjson.dumps(types).decode())
-    if SCOPE not in body:
-        return
-    if body[SCOPE]:  # its observedAt is a copy of modifiedAt (clause 4.5.6)
-        text = orjson.dumps(body[SCOPE]).decode()
-        yield spoken.row(SCOPE, PUT, stated=1, kind="Property", text=text)
-    else:
-        yield spoken.row(SCOPE, DELETE, dataset=ANY)
+        found.append(spoken.row("", TYPE, text=orjson.dumps(types).decode()))
+    if SCOPE in body:
+        if body[SCOPE]:  # its observedAt is a copy of modifiedAt (clause 4.5.6)
+            text = orjson.dumps(body[SCOPE]).decode()
+            found.append(spoken.row(SCOPE, PUT, stated=1, kind="Property", text=text))
+        else:
+            found.append(spoken.row(SCOPE, DELETE, dataset=ANY))
+    return found
 
 
-def _instance(spoken: _Spoken, name: str, given: Mapping[str, Any], place: int) -> _Row | None:
-    """The row of one instance; None where an observation says the same. The `place` keeps apart what has no instant."""
+def _instance(spoken: _Spoken, name: str, given: Mapping[str, Any], place: int) -> _Row:
+    """The row of one instance. The `place` keeps apart what has no instant."""
     kind = given.get("type")
     content = given.get(KINDS[kind], _ABSENT) if kind else _ABSENT
-    if spoken.observed and kind == "Property" and _is_plain(content) and given.keys() <= _PLAIN:
-        return None
     dataset = given.get("datasetId") or ""
     if content is None:
         return spoken.row(name, DELETE, dataset=dataset)
@@ -160,10 +164,6 @@ def _instance(spoken: _Spoken, name: str, given: Mapping[str, Any], place: int) 
         rest,
         given.get("instanceId"),
     )
-
-
-def _is_plain(content: object) -> bool:
-    return isinstance(content, float | int | str) and content != NULL
 
 
 def _is_part(spoken: _Spoken, kind: str | None, content: object) -> bool:

@@ -1,12 +1,13 @@
 """What the API said since the last commit, in memory. Used by `HistoryTail`.
 
-Most of it is never asked for, so records are kept as they came and read when somebody asks; what takes something back
-is told at once, because every question must leave that out.
+Most of it is never asked for, so records are kept packed and read when somebody asks; what takes something back is told
+at once, because every question must leave that out.
 """
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,29 @@ from haechi.ports import Record
 from haechi.services.history import said
 
 _TOGETHER = 256  # records that are one run
-_UNREAD_BYTES = 16 * 2**20  # of payloads kept as they came; beyond that their rows, which are fewer, take their place
+_UNREAD_BYTES = 16 * 2**20  # packed; beyond that rows take their place
+_SMALL = 2_048  # bytes that are not worth packing
+_CODEC = pa.Codec("zstd", 1)
+
+
+class _Packed(NamedTuple):
+    """A record of the log; `size`: of its payload where that is compressed, else 0."""
+
+    seq: int
+    stored_at: int
+    payload: bytes
+    size: int
+
+    def record(self) -> Record:
+        payload = _CODEC.decompress(self.payload, self.size, asbytes=True) if self.size else self.payload
+        return Record(self.seq, "entity", payload, self.stored_at)
+
+
+def _packed(record: Record) -> _Packed:
+    payload, size = record.payload, len(record.payload)
+    if size <= _SMALL:
+        return _Packed(record.seq, record.stored_at, payload, 0)
+    return _Packed(record.seq, record.stored_at, _CODEC.compress(payload, asbytes=True), size)
 
 
 class _Run:
@@ -26,8 +49,9 @@ class _Run:
         """`before`: a run that is not read yet, to go on with."""
         self._lock = threading.Lock()
         self._rows: pa.Table | None = None
-        self._records: list[Record] = [*(before._records if before else ()), *records]
-        self.size: int = sum(len(one.payload) for one in records) + (before.size if before else 0)
+        packed = [_packed(one) for one in records]
+        self._records: list[_Packed] = [*(before._records if before else ()), *packed]
+        self.size: int = sum(len(one.payload) for one in packed) + (before.size if before else 0)
         self.last_seq = records[-1].seq
         fresh = any(one.op == said.FORGETS for record in records for one in record.frame().commands)
         self.forgets: bool = fresh or (before is not None and before.forgets)
@@ -43,7 +67,7 @@ class _Run:
         """All of them."""
         with self._lock:
             if self._rows is None:
-                self._rows = pa.Table.from_batches([said.of_records(self._records)])
+                self._rows = pa.Table.from_batches([said.of_records([one.record() for one in self._records])])
                 self._records, self.size = [], 0
             return self._rows
 
