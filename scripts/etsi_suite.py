@@ -4,20 +4,21 @@
     python3 -m venv SUITE/.venv && SUITE/.venv/bin/pip install -r SUITE/requirements.txt
     .venv/bin/python scripts/etsi_suite.py SUITE OUT [folder below TP/NGSI-LD]
 
-`OUT/failures.txt` lists what failed: area, case, message. The MQTT cases want a broker on 127.0.0.1:1883 and 8085.
+It ends with Markdown: figures by area, then every failing case with its message (also OUT/report.md). The MQTT cases
+want a broker on 127.0.0.1:1883 and 8085. Several runs at once have ports, folders and topics of their own.
 """
 
 import argparse
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
+from haechi.app.supervisor import free_port
 from haechi.testing.platform import Platform
 
 TINY = Path(__file__).parents[1] / "tests" / "cities" / "tiny"
@@ -30,6 +31,7 @@ BASES = (
 OTHERS = {
     "https://fiware.github.io/NGSI-LD_TestSuite/ldContext/testContext.jsonld": CONTEXTS[0],
     "https://fiware.github.io/data-models/context.jsonld": CONTEXTS[0],
+    "http://smartdatamodels.org/context.jsonld": CONTEXTS[0],
     "https://easy-global-market.github.io/ngsild-api-data-models/ngsildTestSuite/ngsildTestSuiteV1.8-compound.jsonld": (
         CONTEXTS[1]
     ),
@@ -45,6 +47,21 @@ def init(self, *args, **kwargs):
     self.headers["Authorization"] = "Bearer " + os.environ["HAECHI_TOKEN"]
 requests.Session.__init__ = init
 """
+# What the cases of one file leave behind must not decide those of the next: many take for granted that they are alone.
+SWEEP = """import os, requests
+ROBOT_LISTENER_API_VERSION = 3
+KINDS = ("csourceRegistrations?idPattern=.*", "csourceSubscriptions?", "subscriptions?", "entities?local=true")
+def end_suite(data, result):
+    if data.suites:
+        return
+    session, root = requests.Session(), os.environ["HAECHI_URL"]
+    for kind in KINDS:
+        left = session.get(f"{root}/{kind}&limit=1000")
+        left.raise_for_status()
+        path, query = kind.split("?")
+        for one in left.json():
+            session.delete(f"{root}/{path}/{one['id']}", params="local=true" if path == "entities" else None)
+"""
 
 
 def main() -> None:
@@ -58,7 +75,9 @@ def main() -> None:
     robot = given.robot or suite / ".venv" / "bin" / "robot"
     with tempfile.TemporaryDirectory(prefix="etsi-") as work:
         run(suite, Path(work), out, [str(robot), "--outputdir", str(out)], Path("TP/NGSI-LD") / given.folder)
-    summary(out)
+    text = report(out)
+    (out / "report.md").write_text(text)
+    print(text)
 
 
 def run(suite: Path, work: Path, out: Path, robot: list[str], cases: Path) -> None:
@@ -69,15 +88,17 @@ def run(suite: Path, work: Path, out: Path, robot: list[str], cases: Path) -> No
     )
     (work / "login").mkdir()
     (work / "login" / "sitecustomize.py").write_text(LOGIN)
+    (work / "login" / "sweep.py").write_text(SWEEP)
     with Platform(city, work / "data", OPTIONS) as platform:
         for one in platform.request("GET", "/ngsi-ld/v1/entities?local=true&limit=1000"):
             platform.request("DELETE", f"/ngsi-ld/v1/entities/{one['id']}")  # cases count what there is
-        point_at(copy / "resources" / "variables.py", platform.url, own_ports="MQTT" not in str(cases))
+        point_at(copy, platform.url)
         path = f"{work / 'login'}:{copy / 'libraries'}"
-        environment = {**os.environ, "PYTHONPATH": path, "HAECHI_TOKEN": platform.token()}
-        command = [*robot, "--log", "NONE", "--report", "NONE", "--console", "dotted", str(copy / cases)]
+        root = f"{platform.url}/ngsi-ld/v1"
+        environment = {**os.environ, "PYTHONPATH": path, "HAECHI_TOKEN": platform.token(), "HAECHI_URL": root}
+        command = [*robot, "--log", "NONE", "--report", "NONE", "--console", "dotted", "--listener", "sweep"]
         # Its exit code counts failures.
-        subprocess.run(command, cwd=copy, env=environment, check=False)  # noqa: S603 - the suite the caller names
+        subprocess.run([*command, str(copy / cases)], cwd=copy, env=environment, check=False)  # noqa: S603 - the suite the caller names
 
 
 def made_city(suite: Path, work: Path) -> Path:
@@ -93,46 +114,54 @@ def made_city(suite: Path, work: Path) -> Path:
     return city
 
 
-def point_at(variables: Path, url: str, own_ports: bool) -> None:
-    """Writes addresses into the suite's variables; MQTT cases keep their ports, which they hold in two places."""
+def point_at(copy: Path, url: str) -> None:
+    """Writes addresses into the copy: its variables, and cases that hold the broker's address or a topic themselves."""
+    variables = copy / "resources" / "variables.py"
     text = variables.read_text()
     text = re.sub(r"^(url|temporal_api_url) = .*$", rf"\1 = '{url}/ngsi-ld/v1'", text, flags=re.M)
     for name in (*HOSTS, "mqtt_broker"):
         text = re.sub(rf"^{name}_host = .*$", f"{name}_host = '127.0.0.1'", text, flags=re.M)
-    for name in HOSTS if own_ports else ():
-        text = re.sub(rf"^{name}_port = .*$", f"{name}_port = {free_port()}", text, flags=re.M)
+    ports: set[int] = set()
+    while len(ports) < len(HOSTS):
+        ports.add(free_port())
+    for name, port in zip(HOSTS, ports, strict=True):
+        text = re.sub(rf"^{name}_port = .*$", f"{name}_port = {port}", text, flags=re.M)
     variables.write_text(text)
+    for case in (copy / "TP").rglob("*.robot"):
+        text = case.read_text()
+        pointed = text.replace("http://localhost:9090", url)
+        pointed = re.sub(r"^(\$\{topic\} +)(\S+)$", rf"\1\2-{os.getpid()}", pointed, flags=re.M)
+        if pointed != text:
+            case.write_text(pointed)
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def summary(out: Path) -> None:
-    """Passed and all cases of each area, as rows of Markdown; the failures beside the output."""
+def report(out: Path) -> str:
+    """Two tables of Markdown: passed and all cases of each area; each failing case with what robot says of it."""
     passed, total, failures = Counter[str](), Counter[str](), list[str]()
     root = ElementTree.parse(out / "output.xml").getroot().find("suite")  # noqa: S314 - our own run wrote it
     assert root is not None
-    for area, case in cases_of(root, []):
+    for area, case in cases_of(root):
         status = case.find("status")
         assert status is not None
         total[area] += 1
         passed[area] += status.get("status") == "PASS"
         if status.get("status") != "PASS":
-            failures.append("\t".join((area, case.get("name", ""), " ".join((status.text or "").split())[:160])))
-    for area in sorted(total):
-        print(f"| {area} | {passed[area]} | {total[area]} |")
-    print(f"| **all** | **{passed.total()}** | **{total.total()}** |")
-    (out / "failures.txt").write_text("\n".join(failures) + "\n")
+            message = " ".join((status.text or "").split())[:160].replace("|", "\\|")
+            failures.append(f"| {area} | {case.get('name', '')} | {message} |")
+    figures = [f"| {area} | {passed[area]} | {total[area]} |" for area in sorted(total)]
+    figures.append(f"| **all** | **{passed.total()}** | **{total.total()}** |")
+    lines = ["| area | passed | cases |", "| --- | --- | --- |", *figures]
+    return "\n".join([*lines, "", "| area | fails | message |", "| --- | --- | --- |", *sorted(failures)]) + "\n"
 
 
-def cases_of(suite: ElementTree.Element, above: list[str]) -> list[tuple[str, ElementTree.Element]]:
-    """Each case with its area: the two folders below the suite's root."""
-    here = [*above, suite.get("name", "")]
-    found = [("/".join(here[1:3]), one) for one in suite.findall("test")]
-    return found + [one for inner in suite.findall("suite") for one in cases_of(inner, here)]
+def cases_of(suite: ElementTree.Element) -> list[tuple[str, ElementTree.Element]]:
+    """Each case with its area: the two folders below TP/NGSI-LD that its file lies in, whichever folder was run."""
+    folders = Path(suite.get("source", "")).parts
+    found = []
+    for one in suite.findall("test"):
+        below = folders[folders.index("NGSI-LD") + 1 : -1]
+        found.append(("/".join(below[:2]), one))
+    return found + [one for inner in suite.findall("suite") for one in cases_of(inner)]
 
 
 if __name__ == "__main__":
