@@ -100,6 +100,7 @@ class Disk:
     def read_only(self) -> None:
         """As after a fault of the medium (ext4's errors=remount-ro): open files cannot be written any more either."""
         with self._lock:
+            self.thaw()  # a frozen one is not remounted
             _run("mount", "-o", "remount,abort,errors=remount-ro", str(self.folder))
 
     def unplug(self) -> None:

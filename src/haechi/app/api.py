@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from haechi.app import order, parts
+from haechi.app.appending import city_log
 from haechi.app.broker import Broker, BrokerNeeds
 from haechi.app.certificates import expiries
 from haechi.app.clock import clock_of
@@ -108,7 +109,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
 
 
 async def _core(settings: RunSettings, client: Client) -> _Core:
-    log, bus = NatsLog(client, settings.log_limits), NatsBus(client)
+    log, bus = city_log(settings, client), NatsBus(client)
     city = parts.load_city(Path(settings.city))
     clock = clock_of(settings.drill)
     await log.open()

@@ -10,6 +10,7 @@ import structlog
 
 from haechi import registry
 from haechi.app import order
+from haechi.app.appending import city_log
 from haechi.app.city import carries_commands, hastened, link_settings, plans
 from haechi.app.clock import clock_of
 from haechi.app.parts import account_store, device_registry, load_city
@@ -18,7 +19,7 @@ from haechi.app.refusals import LoudRegistry
 from haechi.app.settings import RunSettings
 from haechi.app.vitals import report
 from haechi.core.errors import InvalidSettings, Unavailable
-from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
+from haechi.plugins.stores.nats.log import NatsBus, close, connect
 from haechi.ports import Adapter, AdapterContext
 from haechi.services.commands import Once
 from haechi.services.ingest.intake import GroupIntake
@@ -32,7 +33,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     city = load_city(Path(settings.city))
     await order.wait_log(settings)
     client = await connect(settings.log, "gateway")
-    log, bus = NatsLog(client, settings.log_limits), NatsBus(client)
+    log, bus = city_log(settings, client), NatsBus(client)
     await log.open()
     await order.wait_made(settings)
     quarantine = QuarantineRoom(account_store(settings.folder))

@@ -14,6 +14,7 @@ import orjson
 import structlog
 
 from haechi.app import order, selfwatch
+from haechi.app.appending import city_log
 from haechi.app.clock import clock_of
 from haechi.app.parts import (
     account_store,
@@ -66,7 +67,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     history = HistoryWriter(history_store(settings), monotonic=time.monotonic)
     await order.wait_log(settings)
     client = await connect(settings.log, "pipeline")
-    log, bus, clock = NatsLog(client, settings.log_limits), NatsBus(client), clock_of(settings.drill)
+    log, bus, clock = city_log(settings, client), NatsBus(client), clock_of(settings.drill)
     await log.open()
     model = entity_store(settings)
     outbox = Outbox(model, Book(subscription_store(settings)).interest)

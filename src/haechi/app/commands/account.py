@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from haechi.app import settings as run_settings
+from haechi.app.appending import city_log
 from haechi.app.city import plans
 from haechi.app.parts import account_store, load_city
 from haechi.core.errors import InvalidSettings, NotFound, Unavailable
@@ -110,6 +111,6 @@ async def _replay(settings: run_settings.RunSettings, groups: Iterator[list[dict
     mappers = plans(load_city(Path(settings.city)))
     client = await connect(settings.log, "replay")
     try:
-        return await replay_all(NatsLog(client, settings.log_limits), mappers, groups)
+        return await replay_all(city_log(settings, client), mappers, groups)
     finally:
         await close(client)

@@ -22,6 +22,7 @@ from haechi.core.times import to_us
 from haechi.plugins.stores.nats import upkeep
 from haechi.plugins.stores.nats.server import Address, LogLimits
 from haechi.plugins.stores.nats.upkeep import PREFIX, STREAM, answering
+from haechi.plugins.stores.nats.witness import Witness
 from haechi.ports import Record
 
 BATCH, BATCH_BYTES = 512, 32 * 1024 * 1024  # records a read hands over at most
@@ -107,10 +108,12 @@ async def _cancellable(work: Awaitable[Answer]) -> Answer:
 
 
 class NatsLog:
-    """The stream. Call `open` once before anything else."""
+    """The stream. Call `open` once before anything else. With a witness an append counts only while the disk it was
+    synced to goes on taking changes: `durability = "disk"`."""
 
-    def __init__(self, client: Client, limits: LogLimits | None = None) -> None:
+    def __init__(self, client: Client, limits: LogLimits | None = None, witness: Witness | None = None) -> None:
         self._client = client
+        self._witness = witness
         self._stream: JetStreamContext = client.jetstream(timeout=5)
         self._limits = limits or LogLimits()
 
@@ -149,7 +152,16 @@ class NatsLog:
             ack = await _cancellable(
                 self._stream.publish(PREFIX + subject, payload, headers=headers, timeout=timeout_s),
             )
+        await self._witnessed()
         return ack.seq
+
+    async def _witnessed(self) -> None:
+        if self._witness is None:
+            return
+        try:
+            await self._witness.confirm()
+        except OSError as error:
+            raise Unavailable(f"the log's disk takes no changes any more: {error}; mend it and start again") from error
 
     def _what_to_do(self) -> str:
         limit = f"{self._limits.max_bytes / 1024**3:.1f} GiB"
