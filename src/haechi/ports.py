@@ -291,6 +291,13 @@ class EntityStore(Protocol):
         """Closes the file."""
 
 
+class EntityVersion(Protocol):
+    """Whether anything changed since; every `EntityStore` of ours is one too."""
+
+    def version(self) -> object:
+        """Equal only while nothing was committed, by whatever process, as this thread's next question will see it."""
+
+
 class LiveValues(Protocol):
     """Which attributes need no document to be looked at; every `EntityStore` of ours is one too."""
 

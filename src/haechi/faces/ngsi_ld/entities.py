@@ -49,7 +49,10 @@ async def retrieve(face: Face, request: Request, id: str) -> Response:
     wanted = face.asked.of(request, given, context)
     if wanted.whole and "type" not in given.given and not face.distributed:
         document = existing(id, face.services.store.load([_uri(id)]).get(id))
-        return answers.whole(face, wanted, document, entity_maps.of_one(face, request, given, id))
+        headers = entity_maps.of_one(face, request, given, id)
+        if not headers:
+            face.repeated.learn(request.scope, wanted.view)
+        return answers.whole(face, wanted, document, headers)
     entity = of_type(given, context, existing(_uri(id), await face.entity(id)))
     attrs = {context.expand(name) for name in given.names("attrs")}
     if attrs and attrs.isdisjoint(entity["attrs"]):
@@ -92,11 +95,14 @@ async def answered(
         question = dataclasses.replace(question, raw=True)
     found = mapped.page if mapped else await queries.page_found(face, question, orders)
     again = {name: value for name, value in request.query_params.items() if name != "entityMap"}
-    links = queries.page_links(request.url.path, again, page, len(found.documents or found.entities) > limit)
+    last, others = (queries.page_links(request.url.path, again, page, more) for more in (False, True))
+    links = others if len(found.documents or found.entities) > limit else last
     headers = [("Link", link) for link in links]
     if found.total is not None:
         headers.append(("NGSILD-Results-Count", str(found.total)))
     if found.documents is not None:
+        if queries.is_quick(question) and not orders:
+            face.repeated.learn(request.scope, wanted.view, question, (last, others))
         return answers.wholes(face, wanted, found.documents[:limit], headers)
     response = await answers.queried(face, wanted, found.entities[:limit], headers)
     return mapped.named(response) if mapped else response

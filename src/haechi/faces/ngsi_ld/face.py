@@ -15,6 +15,7 @@ from haechi.core.errors import HaechiError, NotSupported
 from haechi.faces.ngsi_ld.errors import details
 from haechi.faces.ngsi_ld.links import query_context_of
 from haechi.faces.ngsi_ld.rendered import Rendered
+from haechi.faces.ngsi_ld.repeated import Repeated
 from haechi.faces.ngsi_ld.requests import GEO, LD, answer_type, read
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.faces.ngsi_ld.wanted import Asked
@@ -40,6 +41,7 @@ class Face:
         self.maps = EntityMaps()
         self.rendered = Rendered()
         self.asked = Asked()
+        self.repeated = Repeated(services.store, services.contexts, services.sources, self.rendered)
 
     @cached_property
     def snapshots(self) -> Snapshots:

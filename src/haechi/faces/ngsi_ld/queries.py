@@ -153,12 +153,12 @@ def _joined(tests: list[Test]) -> Test | None:
 
 async def page_found(face: Face, question: EntityQuery, orders: Sequence[ordering.Order]) -> EntityPage:
     """One page of the answer; `question` says limit, offset and whether to count."""
-    if _is_quick(question) and not orders and not face.distributed:
+    if is_quick(question) and not orders and not face.distributed:
         return face.services.store.query(question)
     return await face.ask(found, face.services.store, question, orders)
 
 
-def _is_quick(question: EntityQuery) -> bool:
+def is_quick(question: EntityQuery) -> bool:
     """Whether the store answers from an index in less time than a thread would cost: the first entities of a type."""
     narrow = question.limit <= QUICK and question.offset <= QUICK and not question.count
     whole = question.matches is None and question.id_pattern is None and question.box is None

@@ -127,6 +127,10 @@ class _Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
+            if (known := await self._faces.city.repeated.answer(scope)) is not None:
+                await send({"type": "http.response.start", "status": 200, "headers": known.headers})
+                await send({"type": "http.response.body", "body": known.body})
+                return
             response = await self._answer(request)
         except HaechiError as error:
             response = error_response(error)

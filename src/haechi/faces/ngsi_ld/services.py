@@ -6,7 +6,7 @@ from typing import Protocol
 
 from haechi.core.frame import Frame
 from haechi.faces.ngsi_ld.expiry import Expiry
-from haechi.ports import Clock, EntityCensus, EntityStore, EvolutionReader
+from haechi.ports import Clock, EntityCensus, EntityStore, EntityVersion, EvolutionReader
 from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.ngsi_ld.snapshots import Shelf
 from haechi.services.registrations.sources import AllSources, Sources
@@ -14,8 +14,8 @@ from haechi.services.tenants.known import Tenants
 from haechi.services.tenants.told import Subscriptions
 
 
-class LiveModel(EntityStore, EntityCensus, Protocol):
-    """Entities and what kinds of them there are."""
+class LiveModel(EntityStore, EntityCensus, EntityVersion, Protocol):
+    """Entities, what kinds of them there are, and whether anything changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ class Faces:
     def __init__(self, services: NgsiServices) -> None:
         assert {one.name for one in fields(services)} == _MAPPED | _COMMON, "say of each service whose it is"
         self._services = services = replace(services, write=services.expiry.write)
-        self._faces: dict[str, Face] = {DEFAULT: Face(_city(services))}
+        self.city = Face(_city(services))
+        self._faces: dict[str, Face] = {DEFAULT: self.city}
         services.expiry.holding = self._holding
 
     def _holding(self, id: str) -> AbstractAsyncContextManager[None]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from haechi.core.errors import Busy, InvalidData, NotFound
 from haechi.core.frame import Frame
 from haechi.core.times import format_iso
-from haechi.ports import Change, EntityCensus, EntityQuery, EntityStore, RecordStore
+from haechi.ports import Change, EntityCensus, EntityQuery, EntityStore, EntityVersion, RecordStore
 from haechi.services.ngsi_ld import q
 
 COLLECTIONS: Mapping[str, tuple[str, ...]] = {"snapshots": ()}
@@ -18,7 +18,7 @@ PRIORITY = 5
 MEMBERS = ("id", "type", "snapshotStatus", "snapshotPriority", "createdAt", "lastUsedAt", "expiresAt")
 
 
-class Entities(EntityStore, EntityCensus, Protocol):
+class Entities(EntityStore, EntityCensus, EntityVersion, Protocol):
     """Entities and what kinds of them there are."""
 
 

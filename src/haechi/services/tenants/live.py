@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from haechi.core.frame import EntityCommand, Frame
 from haechi.core.pattern import compile_pattern
-from haechi.ports import EntityCensus, EntityPage, EntityQuery, EntityShape, EntityStore
+from haechi.ports import EntityCensus, EntityPage, EntityQuery, EntityShape, EntityStore, EntityVersion
 from haechi.services.tenants.names import MARK, belongs, document_inside, document_outside, inside, prefix, split
 
 Test = Callable[[Mapping[str, Any]], bool]
@@ -39,12 +39,16 @@ class _CityStore:
         )
 
 
-class CityEntities(_CityStore):
-    """With what kinds of them there are."""
+class CityModel(Model, EntityVersion, Protocol):
+    """And whether anything changed."""
 
-    def __init__(self, store: Model, others: Callable[[], bool]) -> None:
+
+class CityEntities(_CityStore):
+    """With what kinds of them there are, and the version of it all."""
+
+    def __init__(self, store: CityModel, others: Callable[[], bool]) -> None:
         super().__init__(store, others)
-        self._census = store
+        self._census, self.version = store, store.version
 
     def shapes(self) -> Sequence[EntityShape]:
         return [one for one in self._census.shapes() if not one.types[0].startswith(MARK)]

@@ -213,6 +213,11 @@ class SqliteEntities:
         row = self._reader().execute("SELECT seq FROM position").fetchone()
         return row[0] if row else 0
 
+    def version(self) -> object:
+        # Of this thread's connection, which never writes: it tells of commits of all others, ours among them.
+        db = self._reader()
+        return db.execute("PRAGMA data_version").fetchone()[0]
+
     def load(self, ids: Sequence[str]) -> dict[str, bytes]:
         if threading.get_ident() == self._owner:
             return self._load_to_write(ids)
