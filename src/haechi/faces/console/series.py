@@ -3,6 +3,7 @@
 Columns, not objects: a batch costs one dictionary look-up per row and a few numpy calls, however many clients watch.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,9 @@ class Series:
 
     def __init__(self, domain_of: Callable[[str], str]) -> None:
         self._domain_of = domain_of
-        self._index: dict[tuple[str, str], int] = {}
-        self._names: list[tuple[str, str]] = []
-        self._of: dict[str, list[int]] = {}
+        self._index: dict[str, dict[str, int]] = {}  # by entity, then by attribute
+        self._entities: list[str] = []  # of each series
+        self._attributes: list[str] = []
         self._domains: dict[str, int] = {}
         self._columns: dict[str, Array] = {
             "value": np.zeros(_START),
@@ -34,7 +35,7 @@ class Series:
         }
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._entities)
 
     def put(self, batch: pa.RecordBatch, beat: int) -> int:
         """Takes the numbers of a batch in `observation.SCHEMA` in; returns how many were newer than what was known."""
@@ -55,26 +56,33 @@ class Series:
         return len(slots)
 
     def _slots(self, batch: pa.RecordBatch, rows: Array) -> Array:
-        entities = batch.column("entity").to_pylist()
-        attributes = batch.column("attribute").to_pylist()
+        numbers = pa.array(rows)
+        entities = batch.column("entity").take(numbers).to_pylist()
+        attributes = batch.column("attribute").take(numbers).to_pylist()
         index = self._index
-        found = [index.get((entities[row], attributes[row]), -1) for row in rows.tolist()]
-        for at, slot in enumerate(found):
-            if slot < 0:
-                found[at] = self._slot(entities[rows[at]], attributes[rows[at]])
+        found = []
+        for entity, attribute in zip(entities, attributes, strict=True):
+            known = index.get(entity)
+            slot = None if known is None else known.get(attribute)
+            found.append(self._slot(entity, attribute) if slot is None else slot)
         return np.array(found, dtype=np.int64)
 
     def _slot(self, entity: str, attribute: str) -> int:
-        key = (entity, attribute)
-        slot = self._index.get(key)
-        if slot is None:
-            slot = self._index[key] = len(self._names)
-            self._names.append(key)
-            self._of.setdefault(entity, []).append(slot)
-            if slot == len(self._columns["beat"]):
-                self._grow()
-            domain = self._domain_of(entity)
-            self._columns["domain"][slot] = self._domains.setdefault(domain, len(self._domains))
+        slot = len(self._entities)
+        if slot == len(self._columns["beat"]):
+            self._grow()
+        known = self._index.get(entity)
+        if known:
+            first = next(iter(known.values()))
+            entity, domain = self._entities[first], int(self._columns["domain"][first])  # one text for all its series
+        else:
+            known = self._index[entity] = {}
+            domain = self._domains.setdefault(self._domain_of(entity), len(self._domains))
+        attribute = sys.intern(attribute)
+        known[attribute] = slot
+        self._entities.append(entity)
+        self._attributes.append(attribute)
+        self._columns["domain"][slot] = domain
         return slot
 
     def _grow(self) -> None:
@@ -89,12 +97,12 @@ class Series:
         """The message `latest` with what changed after that beat in those domains, of those entities; empty when
         nothing did."""
         if entities is not None:
-            of = self._of.get
-            found = [slot for one in entities for slot in of(one, ()) if self._columns["beat"][slot] > since]
+            beats, none = self._columns["beat"], dict[str, int]()
+            found = [slot for one in entities for slot in self._index.get(one, none).values() if beats[slot] > since]
             if domains is not None:
-                found = [slot for slot in found if self._domain_of(self._names[slot][0]) in domains]
+                found = [slot for slot in found if self._domain_of(self._entities[slot]) in domains]
             return self._message(np.array(sorted(found))) if found else b""
-        used = len(self._names)
+        used = len(self._entities)
         wanted = self._columns["beat"][:used] > since
         if domains is not None:
             numbers = [number for domain, number in self._domains.items() if domain in domains]
@@ -103,12 +111,12 @@ class Series:
         return self._message(slots) if len(slots) else b""
 
     def _message(self, slots: Array) -> bytes:
-        names = [self._names[slot] for slot in slots.tolist()]
+        numbers = slots.tolist()
         columns = {name: column[slots] for name, column in self._columns.items()}
         message = {
             "type": "latest",
-            "entity": [entity for entity, _ in names],
-            "attribute": [attribute for _, attribute in names],
+            "entity": [self._entities[slot] for slot in numbers],
+            "attribute": [self._attributes[slot] for slot in numbers],
             "value": columns["value"],
             "unit": columns["unit"].tolist(),
             "observed_at": instants(columns["observed_at"]),
