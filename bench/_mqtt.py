@@ -54,13 +54,14 @@ def connect(user: str, secret: str) -> bytes:
     return b"\x10" + length(len(body)) + body
 
 
-def script(user: str, secret: str, channels: Sequence[str], count: int, at_ms: int, step_ms: float = 1.0) -> Script:
-    """`count` observations, channel after channel in turn; each channel's values move by 0.1 kPa each time."""
+def script(user: str, secret: str, channels: Sequence[str], turns: range, at_ms: int, step_ms: float = 1.0) -> Script:
+    """An observation for each number of `turns`, channel after channel in turn; each channel's values move by 0.1 kPa
+    each time."""
     packets = []
-    for number in range(count):
+    for order, number in enumerate(turns):
         turn, place = divmod(number, len(channels))
-        value = f'{{"ts":{at_ms + int(number * step_ms)},"pressure":{400 + turn % 2 / 10:.1f}}}'.encode()
-        packets.append(publish(f"city/{user}/{channels[place]}", value, number))
+        value = f'{{"ts":{at_ms + int(order * step_ms)},"pressure":{400 + turn % 2 / 10:.1f}}}'.encode()
+        packets.append(publish(f"city/{user}/{channels[place]}", value, order))
     sizes = {len(one) for one in packets}
     assert len(sizes) == 1, "packets must have one size"
     return Script(user, secret, b"".join(packets), sizes.pop())

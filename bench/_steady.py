@@ -44,15 +44,16 @@ class Field:
         users = [_city.concentrator(number) for number in range(CONCENTRATORS)]
         self.secrets = {user: platform.secret(user, "mqtt") for user in users}
 
-    def scripts(self, count: int, span_s: float) -> list[_mqtt.Script]:
-        """`count` observations over all connections, observed over `span_s` from now on."""
-        each, at_ms = count // CONNECTIONS, int(time.time() * 1000) - 1000
+    def scripts(self, count: int, span_s: float, after: int = 0) -> list[_mqtt.Script]:
+        """`count` observations over all connections, observed over `span_s` from now on; the sensors that come next
+        when that many have been sent."""
+        each, begin, at_ms = count // CONNECTIONS, after // CONNECTIONS, int(time.time() * 1000) - 1000
         made = []
         for number in range(CONNECTIONS):
             channels = [_city.channel(one) for one in range(number, self.sensors, CONCENTRATORS)]
             user = _city.concentrator(number)
             step_ms = 1000 * span_s / each
-            made.append(_mqtt.script(user, self.secrets[user], channels, each, at_ms, step_ms))
+            made.append(_mqtt.script(user, self.secrets[user], channels, range(begin, begin + each), at_ms, step_ms))
         return made
 
     def hold(self, rate: float, seconds: float) -> Held:

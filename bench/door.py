@@ -62,7 +62,7 @@ def scripts(secrets: Mapping[str, str]) -> list[_mqtt.Script]:
     for number in range(CONNECTIONS):
         channels = [_city.channel(one) for one in range(number, SENSORS, CONNECTIONS)]
         user = _city.concentrator(number)
-        made.append(_mqtt.script(user, secrets[user], channels, EACH, at_ms))
+        made.append(_mqtt.script(user, secrets[user], channels, range(EACH), at_ms))
     return made
 
 

@@ -192,13 +192,14 @@ class World:
     def known(self) -> dict[str, Any]:
         """All that anybody can see of it, and all that outlives it."""
         inner = self.watch._evaluator
+        watched = sorted((rule, entity) for rule, some in inner.watchers.items() for entity in some)
         return {
             "alarms": self.store.find("alarms", limit=10_000),
             "moves": self.store.find("transitions", limit=10_000),
             "timers": self.store.find("timers", limit=10_000),
             "said": self.said,
             "series": [repr(one.dump()) for one in inner.series],
-            "explained": [repr(self.watch.explain(*one)) for one in sorted(inner.watchers)],
+            "explained": [repr(self.watch.explain(*one)) for one in watched],
         }
 
 

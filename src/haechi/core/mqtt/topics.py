@@ -78,9 +78,28 @@ class Template:
             )
         if not is_topic(text) or "{channel...}" in self._levels[:-1] or text.count("{channel") > 1:
             raise InvalidSettings(f"topic: {text!r} takes no wildcards and one {{channel}}; {{channel...}} comes last")
+        self._several = self._levels[-1] == "{channel...}"
+        self._around = self._ends() if self._levels[-1] in {"{channel}", "{channel...}"} else None
+
+    def _ends(self) -> tuple[str, str]:
+        """What stands before the device and from there to the channel, which is the last level."""
+        place = self._levels.index("{device}")
+        before, between = self._levels[:place], self._levels[place + 1 : -1]
+        return "".join(f"{one}/" for one in before), "".join(["/", *(f"{one}/" for one in between)])
 
     def channel(self, device: str, topic: str) -> str | None:
         """The channel of a topic of this device; None when the topic is not its own. Channels with `$` are ours."""
+        if self._around is None or "/" in device:
+            return self._by_level(device, topic)
+        # Hot path where one connection speaks for more sensors than it remembers topics.
+        before, between = self._around
+        head = f"{before}{device}{between}"
+        found = topic[len(head) :]
+        if not topic.startswith(head) or (not self._several and "/" in found) or found.startswith("$"):
+            return None
+        return found
+
+    def _by_level(self, device: str, topic: str) -> str | None:
         found, levels = "", topic.split("/")
         if self._levels[-1] == "{channel...}":
             last = len(self._levels) - 1
@@ -119,11 +138,13 @@ class Subscriptions(Generic[Who]):
 
     def matches(self, topic: str) -> tuple[tuple[Who, int], ...]:
         """Who gets a topic, each once with the options of its best QoS. Hot path: remembered per topic."""
+        if not self._groups:
+            return ()
         found = self._known.get(topic)
         if found is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            found = self._known[topic] = self._find(topic) if self._groups else ()
+            found = self._known[topic] = self._find(topic)
         return found
 
     def _find(self, topic: str) -> tuple[tuple[Who, int], ...]:

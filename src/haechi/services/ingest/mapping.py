@@ -21,6 +21,7 @@ from haechi.services.ingest.plan import Attribute, FieldRule, LinkPlan
 
 STATUS_CHANNEL = "$status"  # where adapters tell that a device went on- or offline
 _events = structlog.get_logger("ingest")
+UNKNOWN: Any = object()  # a key that was not met yet
 MAX_TARGETS, MAX_IGNORED = 4_000_000, 100_000
 GOOD, OUT_OF_RANGE, CLOCK_SKEW, DEVICE_DOUBT = (
     int(one) for one in (Quality.GOOD, Quality.OUT_OF_RANGE, Quality.CLOCK_SKEW, Quality.DEVICE_DOUBT)
@@ -87,7 +88,9 @@ class Mapper:
             channel = message.channel if sample.channel is None else sample.channel
             key = (sample.device or message.device, channel, sample.field, sample.unit)
             try:
-                target = targets[key] if key in targets else self._learn(key)
+                target = targets.get(key, UNKNOWN)
+                if target is UNKNOWN:
+                    target = self._learn(key)
                 if target is None:
                     continue
                 place, read, factor, offset, low, high = target

@@ -8,6 +8,7 @@ its watchers and a new band. Outcomes go to `sink(watcher, at, before)` in order
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from haechi.services.watch.rules import Rule
 from haechi.services.watch.series import RESTLESS, Series
 from haechi.services.watch.watcher import Watcher
 
+RECENT = 4_096  # entities whose description is kept
 SETTLE_US = SECOND  # our clock completes a running time this much later: what is on its way decides first
 Sink = Callable[[Watcher, int, Level | None], None]
 Describe = Callable[[str], Described | None]
@@ -35,7 +37,7 @@ class Evaluator:
         self._settle_us = settle_us
         self.rules = sorted(rules, key=lambda one: not one.maintenance)  # doubts first: they gag the others
         self.series: list[Series] = []
-        self.watchers: dict[tuple[str, str], Watcher] = {}
+        self.watchers: dict[str, dict[str, Watcher]] = {one.id: {} for one in rules}  # by rule and entity
         self.arrivals = Arrivals()
         self._programs = {one.id: Program(one, self.arrivals) for one in self.rules}
         self._bands = {one: Bands(one) for one in self._programs.values()}
@@ -46,8 +48,10 @@ class Evaluator:
         self.dropped: set[tuple[str, str]] = set()  # forgotten since `drain`
         self.emptied: set[Series] = set()  # know nothing any more since `drain`
         self._describe, self._sink = describe, sink
-        self._keys: dict[tuple[str, str], Series | None] = {}
-        self._bound: dict[str, Described] = {}
+        self._keys: dict[str, dict[str, Series | None]] = {}  # by attribute and entity; None: no rule reads it
+        self._bound: set[str] = set()
+        self._recent: dict[str, Described] = {}  # of those bound last: a million descriptions are gigabytes
+        self._fitting: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Rule]] = {}
         self._names = pa.array(sorted({name for one in rules for name in one.attributes()}), pa.string())
         self._dues: list[tuple[int, int, Watcher]] = []
         self._silences: list[tuple[int, int, Watcher]] = []
@@ -57,20 +61,27 @@ class Evaluator:
 
     def gather(self, batches: Sequence[tuple[int, pa.RecordBatch]]) -> Run:
         """The rows of some records (seq, rows: at least one), to be fed one record after the other."""
-        self.runs.append(Run(batches, self._names, self.arrivals.now - self._shortest))
-        return self.runs[-1]
+        run = Run(batches, self._names, self.arrivals.now - self._shortest)
+        run.known = self._series_known(run.entities, run.attributes)
+        self.runs.append(run)
+        return run
+
+    def _series_known(self, entities: Sequence[str], attributes: Sequence[str]) -> list[Series | None]:
+        """Looked up for all rows at once: most runs are of few attributes."""
+        if len(set(attributes)) <= 1:
+            return list(map(self._keys.get(attributes[0], {}).get, entities)) if attributes else []
+        of = {one: self._keys.get(one, {}).get for one in set(attributes)}
+        return [of[attribute](entity) for entity, attribute in zip(entities, attributes, strict=True)]
 
     def feed(self, run: Run, number: int) -> None:
         """Evaluates the observations of record `number` of a run, in order. What lies in the calm band of its series
         is taken in here: the hot path."""
-        get, seq, indexes = self._keys.get, run.seqs[number], run.indexes
-        for key, at, received, value, quality in run.rows(number):
-            series = get(key)
+        seq, indexes = run.seqs[number], run.indexes
+        for found, at, received, value, quality in run.rows(number):
+            series = found or self._find(*run.named(len(indexes)))
             if series is None:
-                series = self._find(*key)
-                if series is None:
-                    indexes.append(NOT_OURS)
-                    continue
+                indexes.append(NOT_OURS)
+                continue
             if series.unit is None:
                 series.unit = run.unit(len(indexes))
             if series.low <= value <= series.high and series.at <= at < series.until and quality == series.quality:
@@ -168,7 +179,11 @@ class Evaluator:
         self.arrivals.floor = self.arrivals.now = now
 
     def _live(self, watcher: Watcher) -> bool:
-        return self.watchers.get((watcher.rule.id, watcher.entity)) is watcher
+        return self.watcher(watcher.rule.id, watcher.entity) is watcher
+
+    def watcher(self, rule: str, entity: str) -> Watcher | None:
+        """A rule on an entity it covers, once that is bound."""
+        return self.watchers.get(rule, {}).get(entity)
 
     # --- entities ---
 
@@ -176,34 +191,49 @@ class Evaluator:
         """The series when a rule reads it; the answer is kept."""
         if entity not in self._bound:
             self.bind(entity)
-        return self._keys.setdefault((entity, attribute), None)
+        return self._keys.setdefault(attribute, {}).setdefault(entity, None)
 
     def bind(self, entity: str) -> None:
         """Makes the watchers of an entity for the rules that cover it."""
-        self._bound[entity] = known = self._describe(entity) or from_urn(entity)
-        for rule in self.rules:
-            if rule.scope.covers(entity, known.types, known.scope) and (rule.id, entity) not in self.watchers:
+        self._bound.add(entity)
+        self._recent.pop(entity, None)
+        known = self.described(entity)
+        covering = self._covering(entity, known)
+        for rule in covering:
+            if entity not in self.watchers[rule.id]:
                 self._watch(rule, entity)
-        self._seed(entity, known)
+        self._seed([self.watchers[rule.id][entity] for rule in covering], known)
+
+    def _covering(self, entity: str, known: Described) -> list[Rule]:
+        """The rules that cover an entity, in our order; what types and scopes alone decide is worked out once."""
+        key = known.types, known.scope
+        fitting = self._fitting.get(key)
+        if fitting is None:
+            if len(self._fitting) >= RECENT:
+                self._fitting.clear()
+            fitting = [one for one in self.rules if replace(one.scope, ids=frozenset()).covers("", *key)]
+            self._fitting[key] = fitting
+        return [one for one in fitting if not one.scope.ids or entity in one.scope.ids]
 
     def _watch(self, rule: Rule, entity: str) -> None:
         program = self._programs[rule.id]
-        watcher = Watcher(program, entity, tuple(self.series_of(entity, name) for name in program.names))
+        watcher = Watcher(program, entity, tuple([self.series_of(entity, name) for name in program.names]))
         watcher.catch_up()
-        self.watchers[rule.id, entity] = watcher
+        self.watchers[rule.id][entity] = watcher
         for series in watcher.slots:
             series.watchers.append(watcher)
-            series.watchers.sort(key=lambda one: not one.rule.maintenance)
+            if rule.maintenance:  # otherwise it comes last anyway
+                series.watchers.sort(key=lambda one: not one.rule.maintenance)
         for slot in self._bands[program].limits:
             watcher.slots[slot].bounds += (watcher,)
         watcher.stir()
         if watcher.program.silences:
             self._push(self._silences, self.arrivals.now, watcher)
 
-    def _seed(self, entity: str, known: Described) -> None:
+    def _seed(self, watchers: Sequence[Watcher], known: Described) -> None:
         """Limits and modes that no device reports come from the live model, until something is observed."""
-        for watcher in self._of(entity):
-            for name, series in watcher.series.items():
+        for watcher in watchers:
+            for name, series in zip(watcher.program.names, watcher.slots, strict=True):
                 content = known.values.get(name)
                 if name != watcher.rule.attribute and series.at <= 0 and isinstance(content, int | float | str | bool):
                     series.feed(0, 0, content if isinstance(content, str | bool) else float(content), 0, 0)
@@ -212,32 +242,39 @@ class Evaluator:
 
     def series_of(self, entity: str, attribute: str) -> Series:
         """The series, made when it is not there."""
-        series = self._keys.get((entity, attribute))
+        known = self._keys.setdefault(attribute, {})
+        series = known.get(entity)
         if series is None:
-            series = self._keys[entity, attribute] = Series(len(self.series), entity, attribute)
+            series = known[entity] = Series(len(self.series), entity, attribute)
             self.series.append(series)
         return series
 
     def described(self, entity: str) -> Described:
         """What is known of an entity that is watched."""
-        return self._bound.get(entity) or from_urn(entity)
+        known = self._recent.get(entity)
+        if known is None:
+            known = self._recent[entity] = self._describe(entity) or from_urn(entity)
+            if len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
+        return known
 
     def rebind(self, entity: str) -> list[Watcher]:
         """The entity changed: binds it anew and returns the watchers whose rules no longer cover it, now gone."""
-        if self._bound.pop(entity, None) is None:
+        self._recent.pop(entity, None)
+        if entity not in self._bound:
             return []
-        for name in self._names.to_pylist():
-            if self._keys.get((entity, name), ...) is None:
-                del self._keys[entity, name]
+        for series in self._keys.values():
+            if series.get(entity, ...) is None:
+                del series[entity]
         self.bind(entity)
-        known = self._bound[entity]
+        known = self.described(entity)
         gone = [one for one in self._of(entity) if not one.rule.scope.covers(entity, known.types, known.scope)]
         for watcher in gone:
             self.drop(watcher)
         return gone
 
     def _of(self, entity: str) -> Iterator[Watcher]:
-        found = (self.watchers.get((rule.id, entity)) for rule in self.rules)
+        found = [self.watchers[rule.id].get(entity) for rule in self.rules]
         return (one for one in found if one is not None)
 
     def drop(self, watcher: Watcher) -> None:
@@ -245,7 +282,7 @@ class Evaluator:
         watcher.catch_up()
         watcher.stir()
         _doubt(watcher, False)
-        del self.watchers[watcher.rule.id, watcher.entity]
+        del self.watchers[watcher.rule.id][watcher.entity]
         for series in watcher.slots:
             series.watchers.remove(watcher)
             series.bounds = tuple(one for one in series.bounds if one is not watcher)
@@ -257,13 +294,14 @@ class Evaluator:
         """An attribute, or all of an entity, was deleted: empties the series, binds anew, returns the watchers gone."""
         watchers = [one for one in self._of(entity) if attribute in {None, one.rule.attribute}]
         names = [attribute] if attribute is not None else sorted({name for one in watchers for name in one.series})
-        emptied = [one for name in names if (one := self._keys.get((entity, name))) is not None]
+        emptied = [one for name in names if (one := self._keys.get(name, {}).get(entity)) is not None]
         for series in emptied:
             for watcher in series.watchers:
                 watcher.catch_up()
                 watcher.stir()
             series.forget()
         self.emptied.update(emptied)
+        self._recent.pop(entity, None)
         for watcher in watchers:
             self.drop(watcher)
         if entity in self._bound:
@@ -272,7 +310,7 @@ class Evaluator:
 
     def resume(self) -> None:
         """After the state was loaded: doubts and running times as they were."""
-        for watcher in self.watchers.values():
+        for watcher in [one for some in self.watchers.values() for one in some.values()]:
             if not watcher.saved:
                 watcher.settle()
             self._note_doubt(watcher)

@@ -18,7 +18,7 @@ def explain(evaluator: Evaluator, alarms: Alarms, rule: str, entity: str) -> dic
 
     `NotFound` when the rule does not cover the entity or nothing of it has arrived yet.
     """
-    watcher = evaluator.watchers.get((rule, entity))
+    watcher = evaluator.watcher(rule, entity)
     if watcher is None:
         raise NotFound(
             f"rule {rule!r} does not watch {entity!r}: no such rule, another type or scope, or nothing arrived yet"

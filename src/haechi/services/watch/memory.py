@@ -73,7 +73,7 @@ class Memory:
         for entry in journal:
             self._replay(entry, evaluator)
         for timers in self._store.find("timers", limit=_ALL):
-            watcher = evaluator.watchers.get((timers["rule"], timers["entity"]))
+            watcher = evaluator.watcher(timers["rule"], timers["entity"])
             if watcher is not None:
                 watcher.load(timers)
         evaluator.resume()
@@ -117,7 +117,8 @@ class Memory:
                 yield Change("timers", id, None)
             watcher.saved = not watcher.quiet
         for rule, entity in evaluator.dropped:
-            if (rule, entity) not in evaluator.watchers or not evaluator.watchers[rule, entity].saved:
+            again = evaluator.watcher(rule, entity)
+            if again is None or not again.saved:
                 yield Change("timers", f"{rule} {entity}", None)
         evaluator.touched.clear()
         evaluator.dropped.clear()

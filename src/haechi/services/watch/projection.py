@@ -210,7 +210,7 @@ class WatchProjection:
             return
         self._reconciled = True
         for (rule, entity), alarm in list(self._alarms.open.items()):
-            watcher = self._evaluator.watchers.get((rule, entity))
+            watcher = self._evaluator.watcher(rule, entity)
             if watcher is None:
                 self._alarms.withdraw(rule, entity, max(at, alarm["changed_at"]), "the rule was withdrawn")
                 continue

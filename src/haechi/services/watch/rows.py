@@ -13,13 +13,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from haechi.services.watch.series import STALE_US
+from haechi.services.watch.series import STALE_US, Series
 
 LAYOUT = np.dtype(
     [("index", "<u4"), ("at", "<i8"), ("received", "<i8"), ("seq", "<i8"), ("value", "<f8"), ("quality", "u1")]
 )
 NOT_OURS = -1  # index of a row that no rule reads
-Columns = tuple[tuple[str, str], int, int, float, int]  # (entity, attribute), observed_at, received_at, value, quality
+Columns = tuple[Series | None, int, int, float, int]  # what is known, observed_at, received_at, value, quality
 
 
 class Run:
@@ -44,6 +44,9 @@ class Run:
         self._ends: list[int] = [0, *ends.tolist()]
         self._units: list[str | None] | None = None
         self._texts: list[str | None] = whole.column("text").to_pylist()
+        self.entities: list[str] = whole.column("entity").to_pylist()
+        self.attributes: list[str] = whole.column("attribute").to_pylist()
+        self.known: list[Series | None] = []  # of each row, as far as known before any was fed
         self._lists = self._listed()
         self.indexes: list[int] = []
         self.others: dict[int, Any] = {}
@@ -58,8 +61,6 @@ class Run:
         if texts.null_count < len(texts):
             apart |= texts.is_valid().to_numpy(zero_copy_only=False)
         return (
-            self._whole.column("entity").to_pylist(),
-            self._whole.column("attribute").to_pylist(),
             self._at.tolist(),
             self._received.tolist(),
             (np.where(apart, np.nan, values) if apart.any() else values).tolist(),
@@ -69,8 +70,11 @@ class Run:
     def rows(self, number: int) -> Iterator[Columns]:
         """The rows of record `number` (from 0 on) in order."""
         start, end = self._ends[number], self._ends[number + 1]
-        entities, attributes, *others = (one[start:end] for one in self._lists)
-        return zip(zip(entities, attributes, strict=True), *others, strict=True)
+        return zip(self.known[start:end], *[one[start:end] for one in self._lists], strict=True)
+
+    def named(self, row: int) -> tuple[str, str]:
+        """Entity and attribute."""
+        return self.entities[row], self.attributes[row]
 
     def content(self, row: int, value: float) -> Any:
         """What was observed; `value` as `rows` gave it."""
@@ -98,7 +102,7 @@ class Run:
         values = self._whole.column("value").to_numpy(zero_copy_only=False).astype(np.float64)
         values[list(self.others)] = 0.0
         sizes = np.diff(self._ends)
-        columns = indexes, self._at, self._received, np.repeat(self.seqs, sizes), values, self._lists[5]
+        columns = indexes, self._at, self._received, np.repeat(self.seqs, sizes), values, self._lists[3]
         for name, column in zip(LAYOUT.names or (), columns, strict=True):
             block[name] = column
         places = np.cumsum(ours) - 1

@@ -3,7 +3,6 @@ checkpoint and journal after a restart, so `feed` depends on nothing but its arg
 """
 
 import math
-from collections import deque
 from typing import Any
 
 from haechi.core.quality import Quality
@@ -54,7 +53,7 @@ class Series:
         self.moved_from: Any = None
         self.moved_at = -1
         self.epsilon = 0.0  # of the stuck condition that watches it
-        self.window: deque[tuple[int, float]] | tuple[()] = ()  # an empty deque takes 760 bytes
+        self.window: list[tuple[int, float]] | tuple[()] = ()  # of some sixty at most; a deque takes 760 bytes
         self.window_us = 0  # longest rate window that watches it, 0: none
         self.doubts: frozenset[str] = frozenset()  # maintenance rules that say this sensor is not to be believed
         self.watchers: list[Any] = []
@@ -110,16 +109,16 @@ class Series:
     def slide(self, at: int, value: float) -> None:
         """Takes a number into the rate window."""
         window = self.window
-        assert isinstance(window, deque), "a series with a window keeps one, see `widen`"
+        assert isinstance(window, list), "a series with a window keeps one, see `widen`"
         if not window or at - window[-1][0] >= self.window_us // SLICES:
             window.append((at, value))
         while window[0][0] < at - self.window_us:
-            window.popleft()
+            del window[0]
 
     def widen(self, window_us: int) -> None:
         """Keeps the values of a window of at least that length from now on."""
         self.window_us = max(self.window_us, window_us)
-        self.window = deque(self.window)
+        self.window = list(self.window)
 
     def doubt(self, rule: str, doubted: bool) -> None:
         """A maintenance rule says whether this sensor is to be believed."""
@@ -160,10 +159,10 @@ class Series:
             self.moved_at,
         ) = dumped[:10]
         if dumped[10] or self.window_us:
-            self.window = deque((at, value) for at, value in dumped[10])
+            self.window = [(at, value) for at, value in dumped[10]]
 
     def forget(self) -> None:
         """The attribute was deleted: nothing is known any more."""
         self.value, self.at, self.moved_from, self.moved_at, self.quality = None, -1, None, -1, 0
-        self.window = deque() if self.window_us else ()
+        self.window = [] if self.window_us else ()
         self.until = RESTLESS
