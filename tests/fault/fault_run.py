@@ -2,6 +2,7 @@
 by `make soak`."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from haechi.core.errors import Unavailable
 from haechi.testing.platform import Platform
 
 SETTLE_S = 60.0
+SENDERS_S = 180.0  # after the last fault has ended
 LOOK_S = 0.3  # between two looks: looking costs the platform time
 WHOLE = ("whole", "malformed")
 _SENDERS = {"mqtt": MqttSender, "push": PushSender, "hj212": HjSender}
@@ -125,8 +127,8 @@ def _run(scene: Scene, plan: Plan, lie: bool) -> Outcome:
     deaf.start()
     for thread in (*senders, saboteur, notes, dispatcher):
         thread.start()
-    for thread in (saboteur, notes, dispatcher, *senders):
-        thread.join()
+    saboteur.join()
+    _joined((notes, dispatcher, *senders), [*saboteur.journal])
     _collect(stage, promise, senders)
     promise.notes_sent, promise.notes_acknowledged = notes.sent, notes.acknowledged
     if lie:
@@ -140,6 +142,15 @@ def _run(scene: Scene, plan: Plan, lie: bool) -> Outcome:
     deaf.end.set()
     journal = [*saboteur.journal, *notes.journal, *dispatcher.journal]
     return Outcome(plan, errors + problems(promise, found), promise, found, journal, saboteur.done, deaf.made)
+
+
+def _joined(threads: Sequence[threading.Thread], journal: Sequence[str]) -> None:
+    """Whoever sends goes on until the platform took it: one that is gone for good must not hold up the run for ever."""
+    end = time.monotonic() + SENDERS_S
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0))
+    if left := [one.name for one in threads if one.is_alive()]:
+        raise Unavailable("\n".join([f"{', '.join(left)}: not rid of what they have to send", *journal]))
 
 
 def _settle(platform: Platform, journal: Sequence[str]) -> None:

@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
     for seed, found in _spread(int(os.environ.get("SOAK_JOBS", "1")), seeds, keep=bool(asked)):
         sums.update({"seeds": 1, **found})
         failed += [] if found else [seed]
+        _keep(sums, failed)  # a soak that is stopped has counted what it ran
     _report(sums, failed)
     return 1 if failed else 0
 
@@ -78,6 +79,9 @@ def _one(seed: int, keep: bool) -> Mapping[str, int]:
 def _report(sums: Mapping[str, int], failed: list[int]) -> None:
     print("\n".join(f"{count:>9,} {what}" for what, count in sums.items()))
     print(f"{len(failed)} failed{': ' + ' '.join(map(str, failed)) if failed else ''}")
+
+
+def _keep(sums: Mapping[str, int], failed: list[int]) -> None:
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps({**sums, "failed": failed}, indent=1) + "\n", "utf-8")
 

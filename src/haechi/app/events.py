@@ -3,8 +3,34 @@
 import logging
 import os
 import sys
+from typing import TextIO, cast
 
 import structlog
+
+
+class Tolerant:
+    """A stream for log lines: a full disk or a terminal that went away must not end the process that has something to
+    say about it. The next line that can be written says that some before it may be missing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._missing = False
+
+    def write(self, text: str) -> int:
+        try:
+            if self._missing:
+                self._stream.write("lines before this one may be missing: they could not be written\n")
+                self._missing = False
+            return self._stream.write(text)
+        except OSError:
+            self._missing = True
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._missing = True
 
 
 def configure() -> None:
@@ -23,7 +49,7 @@ def configure() -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Tolerant(sys.stderr))),
     )
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
