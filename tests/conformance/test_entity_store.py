@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from haechi.core.errors import InvalidData, Unavailable
 from haechi.core.values import Values
+from haechi.plugins.stores.sqlite import live
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.ports import Box, EntityQuery
 
@@ -133,9 +134,13 @@ def test_entities_come_in_order_of_creation_and_pages_fit_together(store: Sqlite
 
 
 def test_a_page_of_documents_holds_what_the_page_of_entities_does(store: SqliteEntities) -> None:
-    put(store, *(entity(number, temperature=number) for number in range(5)))
+    put(store, *(entity(number, temperature=number, x=0, y=0) for number in range(5)), entity(9, ("Other",)))
+    store.apply({}, 2, values=[values(5, [1, 3], 1.5), values(6, [3], 2.5, "y")])
+    pages = [
+        EntityQuery(types=("Sensor",), limit=limit, offset=offset) for limit in (1, 3, 500) for offset in (0, 2, 5)
+    ]
     queries = (EntityQuery(limit=3, offset=1), EntityQuery(types=("Sensor",), count=True), EntityQuery(types=("No",)))
-    for query in queries:
+    for query in (*queries, *pages):
         plain, raw = store.query(query), store.query(dataclasses.replace(query, raw=True))
         shown = raw.entities if raw.documents is None else [orjson.loads(one) for one in raw.documents]
         assert (shown, raw.total) == (plain.entities, plain.total)
@@ -322,6 +327,36 @@ def test_a_value_is_part_of_the_entity_until_an_equal_or_later_one_or_a_document
     put(store, entity(1, x=7))
     assert store.held(values(5, [1, 2], 1.5)).tolist() == [False, True]
     assert [value_of(reader, 1), value_of(reader, 2)] == [7, 1.5]
+    reader.close()
+
+
+def test_the_version_changes_with_every_commit_and_with_nothing_else(case: SqliteCase, store: SqliteEntities) -> None:
+    reader = case.reader()
+    put(store, entity(1, x=0))
+    seen = [(store.version(), reader.version())]
+    for change in (
+        lambda: put(store, entity(1, x=1)),
+        lambda: put(store, entity(2, x=1)),
+        lambda: store.apply({}, 3, values=[values(5, [1], 1.5)]),
+        lambda: store.apply({"urn:ngsi-ld:Sensor:2": None}, 4),
+    ):
+        change()
+        now = (store.version(), reader.version())
+        assert now[0] != seen[-1][0] and now[1] != seen[-1][1]
+        store.query(EntityQuery(types=("Sensor",)))
+        reader.load(["urn:ngsi-ld:Sensor:1"])
+        assert (store.version(), reader.version()) == now
+        seen.append(now)
+    reader.close()
+
+
+@pytest.mark.parametrize("statement", [live._ONE, live._OF_TYPE, live._PAGE, live._BY_ID[20], live._ROWS[20]])
+def test_what_is_read_most_is_found_by_indexes(case: SqliteCase, store: SqliteEntities, statement: str) -> None:
+    reader = case.reader()
+    steps = reader._reader().execute(f"EXPLAIN QUERY PLAN {statement}", ["1"] * statement.count("?")).fetchall()
+    tables = [step[3] for step in steps if step[3].startswith("SCAN") and step[3] != "SCAN 20 CONSTANT ROWS"]
+    inner = {"SCAN entity"} if any("entity" in step[3] and step[3][0] in "CM" for step in steps) else set()
+    assert set(tables) <= inner, "only a list that another step made is walked from end to end"
     reader.close()
 
 

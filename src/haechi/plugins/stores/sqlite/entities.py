@@ -247,6 +247,8 @@ class SqliteEntities:
     def query(self, query: EntityQuery) -> EntityPage:
         """Raises `InvalidData` for a bad `id_pattern`. All parts of the answer are of one instant."""
         db = self._reader()
+        if (page := entity_query.page(db, query, self._values)) is not None:
+            return page
         with entity_query.snapshot(db):
             return entity_query.run(db, query, self._values)
 

@@ -47,6 +47,15 @@ def run(db: sqlite3.Connection, query: EntityQuery, values: LiveReader) -> Entit
     return EntityPage(page, total)
 
 
+def page(db: sqlite3.Connection, query: EntityQuery, values: LiveReader) -> EntityPage | None:
+    """The first documents of one type, by one statement; None: the question is another."""
+    tested = query.ids or query.box is not None or query.id_pattern is not None or query.matches is not None
+    if tested or query.count or not query.raw or len(query.types) != 1 or query.limit > FIRST + 1:
+        return None
+    found = values.page(db, query.types[0], query.limit, query.offset)
+    return EntityPage([], None, [values.body(db, one) for one in found])
+
+
 def _kinds(db: sqlite3.Connection, types: tuple[str, ...]) -> list[int]:
     sql = f"SELECT id FROM kind WHERE name IN ({','.join('?' * len(types))})"
     return sorted(number for (number,) in db.execute(sql, types))
