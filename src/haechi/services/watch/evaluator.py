@@ -47,6 +47,7 @@ class Evaluator:
         self.touched: set[Watcher] = set()  # changed since `drain`
         self.dropped: set[tuple[str, str]] = set()  # forgotten since `drain`
         self.emptied: set[Series] = set()  # know nothing any more since `drain`
+        self.learnt: set[Series] = set()  # their unit, since `drain`
         self._describe, self._sink = describe, sink
         self._keys: dict[str, dict[str, Series | None]] = {}  # by attribute and entity; None: no rule reads it
         self._bound: set[str] = set()
@@ -82,8 +83,9 @@ class Evaluator:
             if series is None:
                 indexes.append(NOT_OURS)
                 continue
-            if series.unit is None:
-                series.unit = run.unit(len(indexes))
+            if series.unit is None and (unit := run.unit(len(indexes))) is not None:
+                series.unit = unit
+                self.learnt.add(series)
             if series.low <= value <= series.high and series.at <= at < series.until and quality == series.quality:
                 series.received = max(series.received, received)
                 if value != series.moved_from and abs(value - series.moved_from) > series.epsilon:

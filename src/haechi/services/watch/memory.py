@@ -1,9 +1,9 @@
 """Keeps the evaluator's memory in the record store, exactly and cheaply. Used by the projection.
 
-Series: each commit adds ONE journal document with the rows that were fed; every minute a checkpoint writes the series
-that moved and empties the journal. Watchers: one document per (rule, entity), only while something is raised or
-running. After a restart the checkpoint is loaded and the journal fed again: the same state, whatever instant the
-process was killed at.
+Series: each commit adds ONE journal document with the rows that were fed; a checkpoint, each minute at most unless rows
+are many, writes the series that moved and empties the journal. Watchers: one document per (rule, entity), only while
+something is raised or running. After a restart the checkpoint is loaded and the journal fed again: the same state,
+whatever instant the process was killed at.
 """
 
 import zlib
@@ -32,6 +32,9 @@ COLLECTIONS: dict[str, Sequence[str]] = {
 CHUNK = 500  # series per checkpoint document
 EVERY_US = 60 * SECOND
 EVERY_ROWS = 100_000
+WORTH = 2  # rows journalled for each series a checkpoint writes: of a million sensors each minute brings one row
+ENTRIES_MOST = 60_000  # of the journal, whatever is in them: ten minutes of a city that says something all the time
+REMOVED = 500  # of them a commit
 SWEEP = 4  # chunks a commit, so that no commit is a long one
 _ALL = 1 << 40
 
@@ -80,6 +83,8 @@ class Memory:
 
     def _replay(self, entry: dict[str, Any], evaluator: Evaluator) -> None:
         self._journal.append(entry["id"])
+        for number, unit in entry.get("units", {}).items():
+            evaluator.series[int(number)].unit = unit
         for index, at, received, seq, value, quality in _unpacked(entry):
             evaluator.series[index].feed(at, received, value, quality, seq)
             self._dirty.add(index // CHUNK)
@@ -98,15 +103,26 @@ class Memory:
         if len(rows) or fresh:
             id = f"{seq:020d}" if len(rows) else f"{seq:020d}.{self._known}"
             new = [[one.entity, one.attribute, one.unit] for one in fresh]
-            changes.append(Change("journal", id, {"first": self._known, "new": new, **_packed(rows, others)}))
+            units = {str(one.index): one.unit for one in evaluator.learnt}
+            entry = {"first": self._known, "new": new, "units": units, **_packed(rows, others)}
+            changes.append(Change("journal", id, entry))
+            evaluator.learnt.clear()
             self._journal.append(id)
         self._known = len(evaluator.series)
-        due = self._rows >= EVERY_ROWS or (self._rows and now - self._checked_at >= EVERY_US)
-        if emptied or (due and not self._sweep):
+        if emptied or (not (self._sweep or self._swept) and self._is_due(now)):
             self._begin(now)
-        if self._sweep:  # at once when series were emptied: the journal would fill them again
-            changes += self._checkpoint(evaluator, len(self._sweep) if emptied else SWEEP)
+        if emptied:  # at once: the journal would fill them again
+            changes += self._checkpoint(evaluator, len(self._sweep), len(self._swept))
+        elif self._sweep or self._swept:
+            changes += self._checkpoint(evaluator, SWEEP, REMOVED)
         return changes
+
+    def _is_due(self, now: int) -> bool:
+        """A checkpoint writes every series of the chunks that were fed: it waits until the rows are worth it."""
+        if len(self._journal) >= ENTRIES_MOST:
+            return True
+        enough = self._rows >= WORTH * CHUNK * len(self._dirty)
+        return enough and (self._rows >= EVERY_ROWS or (self._rows > 0 and now - self._checked_at >= EVERY_US))
 
     def _timers(self, evaluator: Evaluator) -> Iterator[Change]:
         for watcher in evaluator.touched:
@@ -129,14 +145,15 @@ class Memory:
         self._swept += self._journal
         self._dirty, self._journal, self._rows, self._checked_at = set(), [], 0, now
 
-    def _checkpoint(self, evaluator: Evaluator, count: int) -> Iterator[Change]:
+    def _checkpoint(self, evaluator: Evaluator, count: int, removed: int) -> Iterator[Change]:
+        """So many chunks; when all are written, so many entries of the journal from the oldest on."""
         chosen, self._sweep = self._sweep[:count], self._sweep[count:]
         for chunk in chosen:
             members = evaluator.series[chunk * CHUNK : (chunk + 1) * CHUNK]
             yield Change("series", f"{chunk:09d}", {"series": [one.dump() for one in members]})
         if not self._sweep:
-            yield from (Change("journal", id, None) for id in self._swept)
-            self._swept = []
+            gone, self._swept = self._swept[:removed], self._swept[removed:]
+            yield from (Change("journal", id, None) for id in gone)
 
 
 def _together(runs: Sequence[Run]) -> tuple[npt.NDArray[np.void], dict[int, Any]]:
