@@ -13,6 +13,7 @@ from haechi.services.stream.tape import Tape
 from haechi.services.tenants.live import own_rows
 
 OBSERVED = frozenset({"obs", "entity"})
+TURN = 2_500  # rows that screens are told of at once, some milliseconds
 ROOM_S = 0.5  # how often a full tail is looked at again
 
 
@@ -22,7 +23,11 @@ async def feed_hub(log: Log, tape: Tape, hub: LiveHub) -> None:
         for record in records:
             with suppress(InvalidData):  # the pipeline keeps such a frame and says so
                 rows = record.frame().observations
-                hub.feed(own_rows(rows) if record.subject == "entity" else rows, record.seq)
+                rows = own_rows(rows) if record.subject == "entity" else rows
+                for start in range(0, max(rows.num_rows, 1), TURN):
+                    hub.feed(rows.slice(start, TURN), record.seq)
+                    if rows.num_rows > TURN:
+                        await asyncio.sleep(0)
         await asyncio.sleep(0)  # requests get their turn between two batches
 
 
