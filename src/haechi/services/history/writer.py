@@ -116,6 +116,7 @@ class HistoryWriter:
         self._store.append(rows.to_table(self._gathered), self._seen, said.to_table(self._said))
         self._gathered, self._count, self._since, self._next_look = [], 0, None, self._flush_rows
         self._said = []
+        pa.default_memory_pool().release_unused()  # or the largest commit so far would be held for good
         return (self._notice(),)
 
     def _notice(self) -> Notice:
