@@ -4,8 +4,9 @@
     python3 -m venv SUITE/.venv && SUITE/.venv/bin/pip install -r SUITE/requirements.txt
     .venv/bin/python scripts/etsi_suite.py SUITE OUT [folder below TP/NGSI-LD]
 
-It ends with Markdown: figures by area, then every failing case with its message (also OUT/report.md). The MQTT cases
-want a broker on 127.0.0.1:1883 and 8085. Several runs at once have ports, folders and topics of their own.
+It ends with Markdown: figures by area, then every failing case with its message (also OUT/report.md, beside the
+platform.log). The MQTT cases want a broker on 127.0.0.1:1883 and 8085. Several runs at once have ports, folders and
+topics of their own.
 """
 
 import argparse
@@ -99,6 +100,7 @@ def run(suite: Path, work: Path, out: Path, robot: list[str], cases: Path) -> No
         command = [*robot, "--log", "NONE", "--report", "NONE", "--console", "dotted", "--listener", "sweep"]
         # Its exit code counts failures.
         subprocess.run([*command, str(copy / cases)], cwd=copy, env=environment, check=False)  # noqa: S603 - the suite the caller names
+    shutil.copy(work / "data" / "platform.log", out)
 
 
 def made_city(suite: Path, work: Path) -> Path:
