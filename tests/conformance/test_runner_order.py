@@ -22,6 +22,7 @@ class Held:
     def __init__(self, name: str, after: tuple[str, ...] = ()) -> None:
         self.name, self.after = name, after
         self.seqs: list[int] = []
+        self.calls = 0
         self.may, self.begun = threading.Event(), threading.Event()
 
     def position(self) -> int:
@@ -29,6 +30,7 @@ class Held:
 
     def apply(self, records: Sequence[Record], now: datetime) -> Sequence[Notice]:
         self.begun.set()
+        self.calls += 1
         assert self.may.wait(20)
         self.seqs += [one.seq for one in records]
         return ()
@@ -92,5 +94,30 @@ async def test_while_the_rules_are_at_work_nobody_else_begins_unless_they_stand(
         await until(lambda: rules.seqs == model.seqs == [1, 2])
     finally:
         rules.may.set()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_changes_reach_the_live_model_one_by_one_and_the_others_together(
+    log: NatsLog, bus: NatsBus, clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "PACE_S", 1.0)
+    monkeypatch.setattr(runner, "TURN_S", 60.0)  # the live model would stand as long if it gave way to who gathers
+    model, rules, history = Held("context"), Held("watch", ("context",)), Held("history")
+    for one in (model, rules, history):
+        one.may.set()
+    made = Runner(log, bus, clock, [model, rules, history], lambda record: None, first=("watch",))  # type: ignore[arg-type]
+    running = asyncio.create_task(made.run())
+    try:
+        await log.append("entity", b"1", "1")
+        await until(lambda: model.seqs == rules.seqs == history.seqs == [1])
+        for seq in range(2, 22):
+            await log.append("entity", b"x", str(seq))
+            await until(lambda seq=seq: model.seqs[-1] == seq)
+        await until(lambda: model.seqs == rules.seqs == history.seqs == list(range(1, 22)))
+        assert model.calls > 20
+        assert history.calls < model.calls
+        assert rules.calls < model.calls
+    finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

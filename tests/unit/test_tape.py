@@ -99,7 +99,7 @@ async def test_observations_are_handed_over_at_a_pace_and_what_somebody_waits_fo
     log = Memory(1)
     shared = Tape(log, ALL)
     running = asyncio.create_task(shared.run())
-    reading = shared.read(0, pace_s=60.0)
+    reading = shared.read(0, {"obs": 60.0})
     await asyncio.sleep(0.01)  # the tape has begun: nobody has to read the log by himself
     await log.append("obs", b"1", "")
     async with asyncio.timeout(20):
@@ -109,6 +109,25 @@ async def test_observations_are_handed_over_at_a_pace_and_what_somebody_waits_fo
         await asyncio.sleep(0.05)
         assert not waiting.done()
         await log.append("entity", b"3", "")
+        assert [one.payload for one in await waiting] == [b"2", b"3"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_subject_with_a_shorter_pace_takes_along_what_may_wait_longer() -> None:
+    log = Memory(1)
+    shared = Tape(log, ALL)
+    running = asyncio.create_task(shared.run())
+    reading = shared.read(0, {"obs": 0.01, "entity": 60.0})
+    await asyncio.sleep(0.01)
+    await log.append("entity", b"1", "")
+    async with asyncio.timeout(20):
+        assert [one.payload for one in await anext(reading)] == [b"1"]  # type: ignore[arg-type]
+        waiting = asyncio.create_task(anext(reading))  # type: ignore[arg-type]
+        await log.append("entity", b"2", "")
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await log.append("obs", b"3", "")
         assert [one.payload for one in await waiting] == [b"2", b"3"]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -19,7 +19,8 @@ TICK_S = 1.0
 RETRY_S = 1.0
 POSITIONS_S = 0.25
 AWAITED = frozenset({"context", "account"})  # whose positions faces wait for; those of the others are told by and by
-FIRST_PACE_S, PACE_S = 0.01, 0.05  # how often observations are handed over at most: each time costs a commit
+FIRST_PACE_S, PACE_S = 0.01, 0.05  # how often what nobody waits for is handed over at most: each time costs a commit
+MODEL = "context"  # the next request must see what it makes of a change of an entity; the others may gather these, too
 TURN_S = 0.2  # others wait that long at most for those that go first: if these stand, the rest goes on
 
 _events = structlog.get_logger("pipeline")
@@ -94,7 +95,7 @@ class Runner:
         position = await worker.position()
         await self._advance(projection.name, position)
         await self._stand(projection.name, at_work=True)
-        records = self._tape.read(position, FIRST_PACE_S if projection.name in self._first else PACE_S)
+        records = self._tape.read(position, self._paces(projection.name))
         following = asyncio.create_task(self._follow(projection, worker, records))
         ticking = asyncio.create_task(self._tick(projection, worker))
         try:
@@ -105,13 +106,19 @@ class Runner:
             ticking.cancel()
             await asyncio.gather(following, ticking, return_exceptions=True)
 
+    def _paces(self, name: str) -> Mapping[str, float]:
+        """By subject. Commands of people (`ops`) go to everybody at once: somebody waits for the answer."""
+        if name == MODEL:
+            return {"obs": PACE_S}
+        return {"obs": FIRST_PACE_S if name in self._first else PACE_S, "entity": PACE_S}
+
     async def _follow(
         self, projection: Projection, worker: "_Worker", batches: AsyncIterator[Sequence[Record]]
     ) -> None:
         async for records in batches:
             mine = [one for one in records if one.subject in projection.subjects and one.seq not in self._unreadable]
             await self._wait_for(projection, max((one.seq for one in mine if one.subject != "obs"), default=0))
-            if projection.name not in self._first:
+            if not self._is_awaited(projection.name, records):
                 await self._give_way(records[-1].seq)
             if mine:
                 await self._tell(await self._apply(worker, mine))
@@ -160,6 +167,10 @@ class Runner:
             async with self._moved:
                 self._first[name] = at_work
                 self._moved.notify_all()
+
+    def _is_awaited(self, name: str, records: Sequence[Record]) -> bool:
+        """Whether these must not wait for those that go first: these may be gathering, and wait for the live model."""
+        return name in self._first or (name == MODEL and any(one.subject != "obs" for one in records))
 
     async def _give_way(self, seq: int) -> None:
         def clear() -> bool:

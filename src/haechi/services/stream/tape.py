@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from haechi.core.errors import Unavailable
 from haechi.ports import Log, Record
@@ -15,6 +15,7 @@ from haechi.ports import Log, Record
 KEPT_BYTES = 16 * 2**20  # of payload; decoded once, it is there twice
 RETRY_S = 0.5
 TOGETHER, TOGETHER_BYTES = 2_000, 32 * 2**20  # records handed over at once at most: a slow projection gets more at once
+NO_PACES: Mapping[str, float] = {}
 
 
 class Tape:
@@ -50,9 +51,9 @@ class Tape:
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
 
-    async def read(self, after: int, pace_s: float = 0.0) -> AsyncIterator[Sequence[Record]]:
-        """Endless: records with seq > `after` in order. Observations alone are handed over every `pace_s` at most: each
-        time costs a commit, whatever there is to apply."""
+    async def read(self, after: int, paces: Mapping[str, float] = NO_PACES) -> AsyncIterator[Sequence[Record]]:
+        """Endless: records with seq > `after` in order. `paces`: seconds, by subject, since what was handed over last,
+        for which a record may be kept until there are more: each time costs a commit, whatever there is to apply."""
         position, handed = after, -math.inf
         loop = asyncio.get_running_loop()
         while True:
@@ -63,25 +64,37 @@ class Tape:
                     if self._from is not None and position >= self._from:
                         break
                 continue
-            await self._gathered(position, handed + pace_s - loop.time())
+            await self._gathered(position, handed, paces)
             found = await self._newer(position)
             if found:
                 position, handed = found[-1].seq, loop.time()
                 yield found
 
-    async def _gathered(self, position: int, wait_s: float) -> None:
-        """Returns after that time, or once there is something that somebody waits for or as much as fits."""
-        if wait_s <= 0:
-            return
+    async def _gathered(self, position: int, handed: float, paces: Mapping[str, float]) -> None:
+        """Returns once something after `position` is due, or as much is here as fits."""
+        clock = asyncio.get_running_loop().time
+        looked, count, due = position, 0, math.inf
+        async with self._grown:
+            while True:
+                fresh = [one for records in self._after(looked) for one in records if one.seq > looked]
+                if fresh:
+                    looked, count = fresh[-1].seq, count + len(fresh)
+                    due = min(due, handed + min(paces.get(one.subject, 0.0) for one in fresh))
+                if count >= TOGETHER or due <= (now := clock()):
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if due == math.inf else due - now):
+                        await self._grown.wait()
 
-        def enough() -> bool:
-            fresh = [one for one in self._batches if one[-1].seq > position]
-            many = sum(len(one) for one in fresh) >= TOGETHER
-            return many or any(record.subject != "obs" for one in fresh for record in one if record.seq > position)
-
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s), self._grown:
-                await self._grown.wait_for(enough)
+    def _after(self, position: int) -> list[Sequence[Record]]:
+        """The batches that end after `position`, looked for from the newest: there are thousands, and few are new."""
+        found = []
+        for records in reversed(self._batches):
+            if records[-1].seq <= position:
+                break
+            found.append(records)
+        found.reverse()
+        return found
 
     async def _newer(self, position: int) -> Sequence[Record]:
         """What is here after `position`, once there is something; nothing when it has been dropped meanwhile."""
@@ -92,9 +105,7 @@ class Tape:
                 return ()
             found: list[Record] = []
             size = 0
-            for records in self._batches:
-                if records[-1].seq <= position:
-                    continue
+            for records in self._after(position):
                 found += records if records[0].seq > position else [one for one in records if one.seq > position]
                 size += _size(records)
                 if len(found) >= TOGETHER or size >= TOGETHER_BYTES:
