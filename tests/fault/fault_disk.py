@@ -52,8 +52,10 @@ class Disk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # for whoever has to understand a failure
-            shutil.copy(self.folder / "platform.log", self._image.with_name("platform.log"))
+        with contextlib.suppress(OSError, shutil.Error):  # for whoever has to understand a failure
+            shutil.copytree(
+                self.folder, self._image.with_name("left"), ignore=shutil.ignore_patterns("ballast", "lost+found")
+            )
         self._unmount()
         self._image.unlink()
 

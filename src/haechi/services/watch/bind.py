@@ -32,12 +32,14 @@ NEVER = 1 << 62
 class Arrivals:
     """Our clock as silence sees it: moved by ticks only, and never counting time in which we did not listen."""
 
-    __slots__ = ("floor", "now")
+    __slots__ = ("floor", "known", "now")
 
     def __init__(self) -> None:
-        """`now`: the last tick; `floor`: since when we listen. Microseconds."""
+        """`now`: the last tick; `floor`: since when we listen. Microseconds. `known`: the last record that was seen
+        before this start; whoever said something after it is not silent, however far behind our clock it came."""
         self.now = 0
         self.floor = NEVER
+        self.known = 0
 
     def silent_since(self, series: Series) -> int:
         """The instant from which silence of a series counts."""
@@ -153,7 +155,8 @@ class Program:
                 return None
             if arrivals.now - max(series.received, arrivals.floor) >= for_us:
                 return True
-            return False if series.received >= arrivals.floor else None  # not heard since we listen: cannot tell yet
+            heard = series.received >= arrivals.floor or series.seq > arrivals.known
+            return False if heard else None  # not heard since we listen: cannot tell yet
 
         return test
 

@@ -24,6 +24,7 @@ from haechi.services.watch.series import RESTLESS, Series
 from haechi.services.watch.watcher import Watcher
 
 RECENT = 4_096  # entities whose description is kept
+PUT_BACK_US = SECOND  # our clock may be set by less without anybody noticing
 SETTLE_US = SECOND  # our clock completes a running time this much later: what is on its way decides first
 Sink = Callable[[Watcher, int, Level | None], None]
 Describe = Callable[[str], Described | None]
@@ -159,6 +160,8 @@ class Evaluator:
 
     def tick(self, now: int) -> None:
         """Completes what falls due because nothing arrived, silence included. `now` is our clock, microseconds."""
+        if now < self.arrivals.now - PUT_BACK_US:
+            self._put_back(now)
         self.arrivals.now = max(now, self.arrivals.now)
         self.elapse(now)
         while self._silences and self._silences[0][0] <= now:
@@ -179,6 +182,13 @@ class Evaluator:
     def listen_from(self, now: int) -> None:
         """We listen since now: silence before it was ours, not the devices'."""
         self.arrivals.floor = self.arrivals.now = now
+
+    def _put_back(self, now: int) -> None:
+        """Our clock was ahead: what it took for silence would hide what sensors say until it is there again."""
+        self.listen_from(now)
+        ahead, self._silences = self._silences, []
+        for _, _, watcher in ahead:
+            self._push(self._silences, now, watcher)
 
     def _live(self, watcher: Watcher) -> bool:
         return self.watcher(watcher.rule.id, watcher.entity) is watcher

@@ -58,6 +58,7 @@ class WatchProjection:
         """Takes up the durable state: at the start, and when a commit failed."""
         self._position = self._store.position()
         self._evaluator = Evaluator(self._rules, self._describe, self._sink, self._settle_us)
+        self._evaluator.arrivals.known = self._position
         self._memory = Memory(self._store)
         self._memory.load(self._evaluator)
         self._alarms = Alarms(self._store, self._evaluator.described)
