@@ -14,12 +14,13 @@ from haechi.services.tenants.live import own_rows
 
 OBSERVED = frozenset({"obs", "entity"})
 TURN = 2_500  # rows that screens are told of at once, some milliseconds
+SCREENS = {"obs": 0.1, "entity": 0.1}  # seconds for which values gather: a screen is told twice a second
 ROOM_S = 0.5  # how often a full tail is looked at again
 
 
 async def feed_hub(log: Log, tape: Tape, hub: LiveHub) -> None:
     """For ever: what is stored from now on. It never waits for history: screens stay live while that is behind."""
-    async for records in tape.read(await log.last_seq()):
+    async for records in tape.read(await log.last_seq(), SCREENS):
         for record in records:
             with suppress(InvalidData):  # the pipeline keeps such a frame and says so
                 rows = record.frame().observations
@@ -36,5 +37,7 @@ async def feed_tail(tape: Tape, history: HistoryTail, progress: Progress) -> Non
     async for records in tape.read(history.start_after()):
         while history.full:  # noqa: ASYNC110 - `refresh` runs in a thread and has no event
             await asyncio.sleep(ROOM_S)
-        await asyncio.to_thread(history.absorb, records)
+        history.absorb(records)
+        if history.many_unread:
+            await asyncio.to_thread(history.settle)
         await progress.advance("tail", records[-1].seq)

@@ -19,10 +19,12 @@ from haechi.services.history import rows
 from haechi.services.history.check import check_instant, check_names, check_query
 from haechi.services.history.tail import Selection, Tail
 from haechi.services.history.told import Told
+from haechi.services.history.unread import Unread
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 ROWS_MAX = 2_000_000  # in memory: the newest rows until the writer has committed them
+UNREAD_BYTES = 2 * 2**20  # of records that are kept as they came until somebody asks; many are committed before
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class HistoryTail:
     def __init__(self, files: HistoryFiles, rows_max: int = ROWS_MAX) -> None:
         self._files, self._rows_max = files, rows_max
         self._lock = threading.Lock()  # guards changes of the state, never a query
+        self._unread = Unread()
+        self._unread_bytes = 0
         self._refreshing = threading.Lock()
         self._state = _State(files.newest(), Tail())
         self._start = self._state.snapshot.position
@@ -68,25 +72,36 @@ class HistoryTail:
     def full(self) -> bool:
         """Whether there is no room for more: the writer is away or slow. Answers then are complete up to `position`
         only; whoever feeds waits until a `refresh` makes room, and goes on with the record it stopped at."""
-        return self._state.tail.count >= self._rows_max
+        return self.tail_rows() >= self._rows_max
 
     def absorb(self, records: Sequence[Record]) -> None:
-        """Takes the next records of the log, in order; what was absorbed or committed before is left out."""
+        """Takes the next records of the log, in order, from one thread; what was absorbed or committed before is left
+        out. The next question reads them, or whoever feeds, in a thread, once there are `many_unread`."""
+        known = self.position()
+        self._unread.add([record for record in records if record.seq > known])
+        self._absorbed = max(known, records[-1].seq)
+
+    @property
+    def many_unread(self) -> bool:
+        """Whether it is time for `settle`: no question should have to read more."""
+        return self._unread.bytes >= UNREAD_BYTES
+
+    def settle(self) -> None:
+        """Reads what was absorbed."""
         with self._lock:
-            fresh = [record for record in records if record.seq > self._absorbed]
-            if not fresh:
-                return
-            known = self._state.snapshot.position
-            taken = rows.of_records([record for record in fresh if record.seq > known])
-            if taken.unreadable:
-                log.error(
-                    "history.unreadable", seqs=taken.unreadable, hint="frames of another version: see haechi account"
-                )
-            told = self._state.told.grown([one for one in fresh if one.seq > known and one.seq not in taken.unreadable])
-            if taken.batches or told is not self._state.told:
-                tail = self._state.tail.grown(taken.batches) if taken.batches else self._state.tail
-                self._state = _State(self._state.snapshot, tail, told)
-            self._absorbed = fresh[-1].seq
+            if records := self._unread.waiting():
+                self._state = self._grown(records)
+                self._unread.take_off(records[-1].seq)
+
+    def _grown(self, records: Sequence[Record]) -> _State:
+        state = self._state
+        fresh = [record for record in records if record.seq > state.snapshot.position]
+        taken = rows.of_records(fresh)
+        if taken.unreadable:
+            log.error("history.unreadable", seqs=taken.unreadable, hint="frames of another version: see haechi account")
+        told = state.told.grown([one for one in fresh if one.seq not in taken.unreadable])
+        tail = state.tail.grown(taken.batches) if taken.batches else state.tail
+        return _State(state.snapshot, tail, told)
 
     def refresh(self) -> int:
         """Takes the newest committed state and drops the tail it covers, in one step for queries. Returns its
@@ -97,6 +112,7 @@ class HistoryTail:
             with self._lock:
                 position = snapshot.position
                 self._state = _State(snapshot, self._state.tail.after(position), self._state.told.after(position))
+                self._unread.take_off(position)
         return snapshot.position
 
     def series(self, query: SeriesQuery) -> pa.Table:
@@ -149,13 +165,14 @@ class HistoryTail:
 
     def tail_rows(self) -> int:
         """Rows in memory, for the metrics."""
-        return self._state.tail.count
+        return self._state.tail.count + self._unread.rows
 
     def close(self) -> None:
         """Releases files and memory."""
         self._files.close()
 
     def _ask(self, question: Callable[[_State], Answer]) -> Answer:
+        self.settle()
         try:
             return question(self._state)
         except Unavailable:
