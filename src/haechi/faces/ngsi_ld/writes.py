@@ -25,6 +25,8 @@ from haechi.faces.ngsi_ld.together import LINK, Together
 from haechi.ports import Clock
 from haechi.services.context import changes
 
+_NUMBERS = frozenset({float, int})  # of what JSON has
+_WORDS = _NUMBERS | {str, bool}
 TURN = 250  # members of a batch that are worked on at once: some milliseconds
 
 
@@ -115,7 +117,7 @@ def _said(entity: str, attributes: Mapping[str, Sequence[Instance]], at: int) ->
         value = None if one is None else one.get("value")
         if one is None or value is None:
             continue
-        if one["type"] == "Property" and (type(value) is float or type(value) is int):
+        if one["type"] == "Property" and type(value) in _NUMBERS:
             seen = one.get("observedAt", at)
             found.append(Observation(entity, name, seen, at, float(value), None, one.get("unitCode"), 0, LINK))
         elif (row := _observation(entity, name, (one, one), at)) is not None:
@@ -141,10 +143,10 @@ def _observation(entity: str, name: str, both: tuple[Instance, Instance], at: in
     value, observed_at = instance.get("value"), fragment.get("observedAt")
     if instance["type"] not in {"Property", "GeoProperty"}:
         return None
-    if observed_at is None and (instance["type"] != "Property" or not isinstance(value, bool | int | float | str)):
+    if observed_at is None and (instance["type"] != "Property" or type(value) not in _WORDS):
         return None
     seen = at if observed_at is None else observed_at
     unit = instance.get("unitCode")
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if value is not None and type(value) in _NUMBERS:
         return Observation(entity, name, seen, at, value=float(value), unit=unit, link=LINK)
     return Observation(entity, name, seen, at, text=orjson.dumps(value).decode(), unit=unit, link=LINK)

@@ -22,6 +22,8 @@ _PLAIN = frozenset({"type", "value", "observedAt", "unitCode"})
 _COLUMNS = ("type", "observedAt", "unitCode", "datasetId", "createdAt", "modifiedAt", "instanceId")
 _KNOWN = frozenset((*_COLUMNS, *KINDS.values()))  # what has a column; the rest of an instance is `more`
 _ABSENT: Any = object()
+_NUMBERS = frozenset({float, int})  # of what JSON has
+_WORDS = _NUMBERS | {str, bool}
 
 
 class _Row(NamedTuple):
@@ -100,7 +102,7 @@ def _rows(command: EntityCommand, observed: bool, stored_at: int) -> list[_Row]:
 def _is_observed(instance: Mapping[str, Any]) -> bool:
     """Whether an observation in the same frame says all of this Property."""
     content = instance.get("value")
-    plain = isinstance(content, float | int | str) and content != NULL
+    plain = type(content) in _WORDS and content != NULL
     return plain and (len(instance) == 2 or instance.keys() <= _PLAIN)
 
 
@@ -148,7 +150,7 @@ def _instance(spoken: _Spoken, name: str, given: Mapping[str, Any], place: int) 
     rest = None
     if len(given) > 2 and not given.keys() <= _KNOWN:
         rest = orjson.dumps({key: one for key, one in given.items() if key not in _KNOWN}).decode()
-    number = isinstance(content, int | float) and not isinstance(content, bool)
+    number = type(content) in _NUMBERS
     return _Row(
         spoken.command.entity,
         name,
