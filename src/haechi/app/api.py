@@ -40,8 +40,10 @@ from haechi.faces.console.static import is_public
 from haechi.faces.gate import Bounded, Gate
 from haechi.faces.guard import Guard, SecurityHeaders
 from haechi.faces.metrics import routes as metrics_routes
+from haechi.faces.ngsi_ld import remote
 from haechi.faces.ngsi_ld.routes import application as ngsi_ld
 from haechi.faces.ngsi_ld.routes import docs as api_docs
+from haechi.faces.ngsi_ld.tenancy import Faces
 from haechi.faces.under import Under
 from haechi.faces.writing import GatheringProtocol
 from haechi.plugins.stores.nats.log import NatsBus, NatsLog, close, connect
@@ -224,10 +226,12 @@ def _application(core: _Core) -> object:
             core.settings.instances_most,
         )
     )
+    faces = Faces(broker.services)
     routes: list[BaseRoute] = [
         *console_routes(console),
         *metrics_routes(measures.metrics),
         *api_docs(),
+        remote.route(faces),
         *files(),
     ]
 
@@ -239,13 +243,16 @@ def _application(core: _Core) -> object:
             yield
 
     others = Starlette(routes=routes, lifespan=lifespan)
-    inner = Under("/ngsi-ld/v1", ngsi_ld(broker.services), others)
+    inner = Under("/ngsi-ld/v1", ngsi_ld(faces), others)
     tokens = parts.service_tokens(core.settings)
 
     async def who(token: str) -> Person | None:
         return await tokens.who(token) if token.startswith(PREFIX) else await console.accounts.who(token)
 
-    return SecurityHeaders(Bounded(Guard(inner, who, is_public)))
+    def public(method: str, path: str) -> bool:
+        return is_public(method, path) or remote.is_public(method, path)
+
+    return SecurityHeaders(Bounded(Guard(inner, who, public)))
 
 
 def _measures(core: _Core, account: Account, alarms: Alarms) -> Measures:

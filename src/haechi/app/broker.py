@@ -26,6 +26,7 @@ from haechi.ports import Bus, Clock, EvolutionReader, RecordStore
 from haechi.services.context.outbox import SEEN
 from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.ngsi_ld.snapshots import Shelf
+from haechi.services.registrations.copies import Copies
 from haechi.services.registrations.registry import Registry, alias_in
 from haechi.services.registrations.sources import AllSources
 from haechi.services.registrations.sources import Sources as ContextSources
@@ -36,6 +37,7 @@ from haechi.services.subscriptions.notifier import Notifier, Sources
 from haechi.services.tenants.known import Tenants
 from haechi.services.tenants.names import DEFAULT, split
 from haechi.services.tenants.records import TenantRecords
+from haechi.services.tenants.told import TenantNotifier
 
 RETRY_S = 1.0
 SWEEP_S = 1.0
@@ -102,11 +104,15 @@ class Broker:
 
         def make(tenant: str) -> ContextSources:
             registry = Registry(TenantRecords(store, tenant, tenants.ensure))
-            watch = RegistrationWatch(registry, tenants.contexts(tenant), self._send, clock)
-            return ContextSources(registry, watch, self._forward, f"{alias}-{tenant}" if tenant else alias)
+            name = f"{alias}-{tenant}" if tenant else alias
+            own, ways = tenants.contexts(tenant), (tenants.contexts(tenant), self._forward, clock)
+            told = TenantNotifier(self._notifier, tenant, tenants.ensure)
+            watch = RegistrationWatch(registry, own, self._send, clock)
+            copies = Copies(registry, told.all, ways, (name, lambda: uuid.uuid4().hex))
+            return ContextSources(registry, watch, copies, self._forward, name)
 
         def stored() -> Sequence[str]:
-            ids = [one["id"] for name in ("registrations", "watches") for one in store.find(name, limit=MOST)]
+            ids = [one["id"] for name in ("registrations", "watches", "copies") for one in store.find(name, limit=MOST)]
             return sorted({split(id)[0] for id in ids})
 
         return AllSources(make, stored)
@@ -135,6 +141,7 @@ class Broker:
             except Unavailable as error:
                 _events.warning("subscriptions_not_loaded", error=str(error))
                 await asyncio.sleep(RETRY_S)
+        self._sources.begin()
         await self._notifier.run()
 
     async def _sweep(self) -> None:

@@ -18,9 +18,11 @@ from haechi.core.errors import Unavailable
 from haechi.core.frame import Frame, encode
 from haechi.core.observation import Observation, from_batch, to_batch
 from haechi.core.times import to_us
+from haechi.faces.ngsi_ld import remote
 from haechi.faces.ngsi_ld.expiry import COLLECTIONS as ENDS
 from haechi.faces.ngsi_ld.expiry import Expiry
-from haechi.faces.ngsi_ld.routes import NgsiServices, routes
+from haechi.faces.ngsi_ld.routes import NgsiServices, application
+from haechi.faces.ngsi_ld.tenancy import Faces
 from haechi.plugins.stores.sqlite.entities import SqliteEntities
 from haechi.plugins.stores.sqlite.records import SqliteRecords
 from haechi.ports import Record, RecordStore
@@ -29,6 +31,7 @@ from haechi.services.context.projection import ContextProjection
 from haechi.services.ngsi_ld.contexts import COLLECTIONS, Contexts
 from haechi.services.ngsi_ld.snapshots import COLLECTIONS as SNAPSHOTS
 from haechi.services.ngsi_ld.snapshots import Shelf
+from haechi.services.registrations.copies import Copies
 from haechi.services.registrations.registry import COLLECTIONS as REGISTRATIONS
 from haechi.services.registrations.registry import Registry
 from haechi.services.registrations.sources import AllSources, Incoming, Outgoing
@@ -41,6 +44,7 @@ from haechi.services.subscriptions.notifier import Notifier, Sources
 from haechi.services.tenants.known import COLLECTIONS as TENANTS
 from haechi.services.tenants.known import Tenants
 from haechi.services.tenants.records import TenantRecords
+from haechi.services.tenants.told import TenantNotifier
 
 CITY = "https://gimpo.example/context.jsonld"
 CITY_TERMS = {"@context": {"gimpo": "https://gimpo.example/terms#", "speed": "gimpo:speed", "Bus": "gimpo:Bus"}}
@@ -84,6 +88,7 @@ class Api:
         self.answers: dict[str, tuple[int, Any]] = {}  # method and URL before its ? -> status and body
         self._registrations = SqliteRecords(folder / "registrations.db", REGISTRATIONS)
         self.every_source = AllSources(self._made_sources, lambda: [""])
+        self.every_source.begin()
         services = NgsiServices(
             store,
             self._write,
@@ -98,7 +103,9 @@ class Api:
             every_source=self.every_source,
         )
         self.services = services
-        app = Starlette(routes=[Mount("/ngsi-ld/v1", routes=routes(services))])
+        faces = Faces(services)
+        below = Mount("/ngsi-ld/v1", app=application(faces))
+        app = Starlette(routes=[below, remote.route(faces)])
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://haechi/ngsi-ld/v1/")
 
@@ -109,8 +116,11 @@ class Api:
 
     def _made_sources(self, tenant: str) -> ContextSources:
         registry = Registry(TenantRecords(self._registrations, tenant, self.tenants.ensure))
-        watch = RegistrationWatch(registry, self.tenants.contexts(tenant), self._send, self.clock)
-        return ContextSources(registry, watch, self._ask, f"haechi-here-{tenant}" if tenant else "haechi-here")
+        name, own = f"haechi-here-{tenant}" if tenant else "haechi-here", self.tenants.contexts(tenant)
+        watch = RegistrationWatch(registry, own, self._send, self.clock)
+        told, ids = TenantNotifier(self.notifier, tenant, self.tenants.ensure), count(1)
+        copies = Copies(registry, told.all, (own, self._ask, self.clock), (name, lambda: f"{tenant}{next(ids)}"))
+        return ContextSources(registry, watch, copies, self._ask, name)
 
     async def _ask(self, asked: Outgoing) -> Incoming:
         self.asked.append(asked)
@@ -194,6 +204,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     opened = Api(store, tmp_path)
     yield opened
     await opened.http.aclose()
+    await opened.every_source.close()
     store.close()
 
 

@@ -44,7 +44,7 @@ async def query(face: Face, request: Request) -> Response:
     """GET (5.11.5)."""
     given, context = parameters(request, "limit offset count"), await face.context(request)
     limit, offset = page_of(given)
-    found = face.services.sources.watch.all()
+    found = [*face.services.sources.watch.all(), *face.services.sources.copies.watches()]
     page = [await _shown(face, one, context, "sysAttrs" in given.options) for one in found[offset : offset + limit]]
     links = page_links(PATH, given.given, (limit, offset), offset + limit < len(found))
     headers = [("Link", one.replace("; rel", ";rel").replace(JSON, answer_type(request))) for one in links]
@@ -56,7 +56,8 @@ async def query(face: Face, request: Request) -> Response:
 async def retrieve(face: Face, request: Request, id: str) -> Response:
     """GET /{id} (5.11.4)."""
     given, context = parameters(request, ""), await face.context(request)
-    found = face.services.sources.watch.get(_id(id))
+    internal = {one.id: one for one in face.services.sources.copies.watches()}
+    found = internal.get(_id(id)) or face.services.sources.watch.get(id)
     return face.answer(request, await _shown(face, found, context, "sysAttrs" in given.options), context)
 
 

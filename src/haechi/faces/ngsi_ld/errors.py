@@ -32,6 +32,7 @@ _INPUTS = {
     "conflict": Problem("Conflict", "The request conflicts with what is registered or held here", 409),
     "too_complex": Problem("TooComplexQuery", "The query is too complex", 403),
     "tenant": Problem("NonexistentTenant", "There is no such tenant", 404),
+    "loop": Problem("LoopDetected", "A loop of registrations leads back to this broker", 508),
     "ld_context": Problem("LdContextNotAvailable", "A remote JSON-LD @context could not be had", 504),
 }
 _CLASSES: dict[type[HaechiError], Problem] = {

@@ -103,14 +103,14 @@ _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
 }
 
 
-def application(services: NgsiServices) -> ASGIApp:
+def application(faces: Faces) -> ASGIApp:
     """All of it, below whatever `root_path` says."""
-    return _Api(Faces(services))
+    return _Api(faces)
 
 
 def routes(services: NgsiServices) -> list[BaseRoute]:
     """Routes relative to where they are mounted."""
-    return [Mount("/", app=application(services))]
+    return [Mount("/", app=application(Faces(services)))]
 
 
 def docs() -> list[BaseRoute]:

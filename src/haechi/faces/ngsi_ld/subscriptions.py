@@ -12,6 +12,7 @@ from haechi.core.entity import NULL
 from haechi.core.errors import Conflict, InvalidData
 from haechi.core.times import format_iso, to_us
 from haechi.core.urn import is_uri
+from haechi.faces.ngsi_ld.distributed.asking import encountered
 from haechi.faces.ngsi_ld.face import Face, json_answer, no_content
 from haechi.faces.ngsi_ld.hosted import url_of
 from haechi.faces.ngsi_ld.queries import page_links, page_of
@@ -41,8 +42,9 @@ async def create(face: Face, request: Request) -> Response:
     now = to_us(face.services.clock.now())
     _check(body, now)
     _name_context(face, request, body, given)
-    await notifier.put(Kept(id, body, given, None, now, now))
+    await notifier.put(Kept(id, body, given, None, now, now, reach=_reach(face, request, body)))
     await face.services.watched_anew()
+    face.services.sources.copies.look()
     return Response(status_code=201, headers={"Location": f"{PATH}/{id}"})
 
 
@@ -96,9 +98,11 @@ async def update(face: Face, request: Request, id: str) -> Response:
     body = _merged(mixed, fragment)
     _check(body, now)
     _name_context(face, request, body, given)
-    kept = Kept(id, body, given, None, old.created_at, now, old.state)
+    reach = None if body.get("localOnly") is True else old.reach or _reach(face, request, body)
+    kept = Kept(id, body, given, None, old.created_at, now, old.state, reach)
     await face.services.notifier.put(kept)
     await face.services.watched_anew()
+    face.services.sources.copies.look()
     return no_content()
 
 
@@ -107,6 +111,7 @@ async def delete(face: Face, request: Request, id: str) -> Response:
     parameters(request, "")
     await face.services.notifier.remove(_checked_id(id))
     await face.services.watched_anew()
+    face.services.sources.copies.look()
     return no_content()
 
 
@@ -114,6 +119,16 @@ async def explain(face: Face, request: Request, id: str) -> Response:
     """GET /{id}/explain: why the last changes did or did not notify, and what could not be delivered."""
     parameters(request, "")
     return json_answer(face.services.notifier.explained(_checked_id(id)), 200)
+
+
+def _reach(face: Face, request: Request, body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where other sources reach this broker, and which it need not tell (clause 5.8.1.4)."""
+    via = encountered(request)
+    if face.services.sources.alias in via:
+        raise InvalidData("this subscription is a copy of one of ours; leave it where it is", "loop")
+    if body.get("localOnly") is True:
+        return None
+    return {"base": f"{request.base_url.scheme}://{request.base_url.netloc}", "via": via}
 
 
 def _checked_id(id: str) -> str:
@@ -147,8 +162,9 @@ def _is_here(url: Any) -> bool:
 def _check(body: Mapping[str, Any], now: int) -> None:
     if body.get("type") != "Subscription":
         raise InvalidData("type must be Subscription", "bad_request")
-    if not isinstance(body.get("isActive", True), bool):
-        raise InvalidData("isActive must be true or false", "bad_request")
+    for name in ("isActive", "localOnly", "splitEntities"):
+        if not isinstance(body.get(name, True), bool):
+            raise InvalidData(f"{name} must be true or false", "bad_request")
     expires = instant_of(body, "expiresAt")
     if expires is not None and expires <= now:
         raise InvalidData(f"expiresAt {body['expiresAt']} is over; name a time to come, or leave it out", "bad_request")

@@ -10,9 +10,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-from haechi.core.errors import InvalidData
+from haechi.core.errors import InvalidData, NotFound
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.services import NgsiServices
+from haechi.services.registrations.copies import Copy
 from haechi.services.tenants.evolution import TenantEvolution
 from haechi.services.tenants.known import MOST
 from haechi.services.tenants.live import CityEntities, TenantEntities
@@ -68,6 +69,13 @@ class Faces:
         if not self._services.tenants.knows(checked(name)):
             self._missing(request, resource, name)
         return self._face(name)
+
+    def with_copy(self, id: str) -> tuple[Face, Copy]:
+        """Whose subscription has this id at another source; `NotFound` when nobody's has."""
+        for tenant, sources in self._services.every_source.made():
+            if (copy := sources.copies.find(id)) is not None:
+                return self._face(tenant) if tenant else self.city, copy
+        raise NotFound(f"no subscription of ours is called {id} at another source; take yours back")
 
     def _room(self) -> None:
         """Names of tenants that never came to be do not pile up."""

@@ -11,7 +11,7 @@ from haechi.core.times import format_iso
 from haechi.ports import Change, RecordStore
 from haechi.services.registrations.model import Document, Registration, compile_registration
 
-COLLECTIONS: Mapping[str, tuple[str, ...]] = {"registrations": (), "watches": (), "identity": ()}
+COLLECTIONS: Mapping[str, tuple[str, ...]] = {"registrations": (), "watches": (), "copies": (), "identity": ()}
 MOST = 100_000
 _events = structlog.get_logger("registrations")
 
@@ -152,6 +152,16 @@ class Registry:
     def put_watch(self, id: str, document: Document | None) -> None:
         """Stores one; None removes it."""
         self._store.commit([Change("watches", id, document)])
+
+    # --- and the copies of subscriptions at sources ---
+
+    def copies(self) -> list[dict[str, Any]]:
+        """The stored copies."""
+        return self._store.find("copies", limit=MOST)
+
+    def put_copy(self, id: str, document: Document | None) -> None:
+        """Stores one; None removes it."""
+        self._store.commit([Change("copies", id, document)])
 
 
 def _document(one: Registered) -> dict[str, Any]:

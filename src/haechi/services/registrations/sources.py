@@ -1,37 +1,15 @@
 """What a face needs to ask other context sources: who they are, how to reach them, who this broker is among them. Made
 by `app`, one per tenant."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from haechi.services.registrations.copies import Copies
+from haechi.services.registrations.exchange import Exchange, Incoming, Outgoing
 from haechi.services.registrations.registry import Registry
 from haechi.services.registrations.watch import RegistrationWatch
 
-Headers = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One HTTP request to a context source."""
-
-    method: str
-    url: str
-    headers: Headers
-    body: bytes | None
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """What it answered; names of headers in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-# `Unavailable`: no answer in time; `InvalidData`: one that is larger than this broker takes.
-Exchange = Callable[[Outgoing], Awaitable[Incoming]]
+__all__ = ["AllSources", "Exchange", "Incoming", "Outgoing", "Sources"]
 
 
 @dataclass(slots=True)
@@ -40,6 +18,7 @@ class Sources:
 
     registry: Registry
     watch: RegistrationWatch
+    copies: Copies
     exchange: Exchange
     alias: str  # contextSourceAlias of this broker and tenant (clause 5.2.40)
     cooling: dict[str, int] = field(
@@ -56,17 +35,30 @@ class AllSources:
     def __init__(self, make: Callable[[str], Sources], stored: Callable[[], Sequence[str]]) -> None:
         self._make, self._stored = make, stored
         self._made: dict[str, Sources] = {}
+        self._begun = False
 
     def of(self, tenant: str) -> Sources:
         """The tenant's own; the empty name is the default tenant."""
         if tenant not in self._made:
             self._made[tenant] = self._make(tenant)
+            if self._begun:
+                self._made[tenant].copies.begin()
         return self._made[tenant]
+
+    def made(self) -> Iterator[tuple[str, Sources]]:
+        """Those there are, with their tenants."""
+        return iter(list(self._made.items()))
 
     async def load(self) -> None:
         """Takes up the registration subscriptions of every tenant that has something stored."""
         for tenant in self._stored():
             await self.of(tenant).watch.load()
+
+    def begin(self) -> None:
+        """The subscriptions are there: their copies at sources can be looked after."""
+        self._begun = True
+        for one in self._made.values():
+            one.copies.begin()
 
     def sweep(self, now: int) -> None:
         """What expired goes, counters are stored."""
@@ -76,4 +68,5 @@ class AllSources:
     async def close(self) -> None:
         """Ends deliveries."""
         for one in self._made.values():
+            await one.copies.close()
             await one.watch.close()

@@ -74,14 +74,15 @@ def compile_watch(body: Mapping[str, Any], context: Context, told: Context) -> C
     compile_subscription(body, context, told)  # q is sound, though registrations have nothing it speaks of
     subscription = compile_subscription({name: body[name] for name in body if name != "q"}, context, told)
     attributes = subscription.watched
-    wanted = tuple(_wanted(one, context, attributes) for one in body.get("entities") or ()) or (
+    wanted = tuple(wanted_by(one, context, attributes) for one in body.get("entities") or ()) or (
         Wanted(attributes=attributes),
     )
     test = None if body.get("csf") is None else q.compile_q(str(body["csf"]), context.expand, frozenset())
     return Compiled(subscription, wanted, test, temporal.question(body.get("temporalQ")), told)
 
 
-def _wanted(selector: Mapping[str, Any], context: Context, attributes: frozenset[str]) -> Wanted:
+def wanted_by(selector: Mapping[str, Any], context: Context, attributes: frozenset[str]) -> Wanted:
+    """What an EntitySelector (clause 5.2.33) asks of a source."""
     text, id = selector["type"], selector.get("id")
     types = () if text == "*" else typeq.parse(text, context.expand)[0]
     return Wanted((id,) if id else (), types, None if id else selector.get("idPattern"), attributes)

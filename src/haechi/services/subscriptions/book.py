@@ -12,7 +12,11 @@ from haechi.ports import Change, RecordStore
 from haechi.services.context.outbox import Interest, nobody
 from haechi.services.tenants.names import DEFAULT, prefix, split
 
-COLLECTIONS: Mapping[str, tuple[str, ...]] = {"subscriptions": (), "failures": ("subscription", "at")}
+COLLECTIONS: Mapping[str, tuple[str, ...]] = {
+    "subscriptions": (),
+    "failures": ("subscription", "at"),
+    "relays": ("subscription", "at"),
+}
 MOST = 100_000
 FAILURES = 100  # notifications given up that are kept per subscription
 
@@ -46,7 +50,8 @@ class State:
 @dataclass(slots=True)
 class Kept:
     """One subscription as it is stored; `id` is marked with its tenant (decision 016), `context` the `@context` value
-    its names were written with; `types` are the internal names it asks for, None: any."""
+    its names were written with; `types` are the internal names it asks for, None: any; `reach` is where this broker was
+    reached (`base`) and by which brokers (`via`), None for a subscription to what is here alone."""
 
     id: str
     body: dict[str, Any]
@@ -55,6 +60,7 @@ class Kept:
     created_at: int
     modified_at: int
     state: State = field(default_factory=State)
+    reach: dict[str, Any] | None = None
 
 
 class Book:
@@ -78,9 +84,12 @@ class Book:
 
     def remove(self, id: str) -> None:
         """The subscription and its failures."""
-        failures = self._store.find("failures", {"subscription": id}, limit=MOST)
-        gone = [Change("failures", one["id"], None) for one in failures]
-        self._store.commit([Change("subscriptions", id, None), *gone])
+        about = [
+            Change(name, one["id"], None)
+            for name in ("failures", "relays")
+            for one in self._store.find(name, {"subscription": id}, limit=MOST)
+        ]
+        self._store.commit([Change("subscriptions", id, None), *about])
 
     def give_up(self, id: str, at: int, entities: Sequence[str], reason: str) -> None:
         """Keeps what could not be delivered for people to see; the oldest beyond `FAILURES` go."""
@@ -92,6 +101,18 @@ class Book:
     def failures(self, id: str) -> list[dict[str, Any]]:
         """Those given up, the newest first."""
         return self._store.find("failures", {"subscription": id}, order="-at", limit=FAILURES)
+
+    def take(self, id: str, key: str, at: int, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps what another source told for a subscription, until its receiver has it; the same `key` is the same."""
+        self._store.commit([Change("relays", key, {"subscription": id, "at": at, "documents": list(documents)})])
+
+    def taken(self, id: str) -> list[dict[str, Any]]:
+        """What waits so, the oldest first."""
+        return self._store.find("relays", {"subscription": id}, order="at", limit=MOST)
+
+    def passed_on(self, key: str) -> None:
+        """Its receiver has it, or it was given up."""
+        self._store.commit([Change("relays", key, None)])
 
     def interest(self) -> Interest:
         """Which changes are worth keeping."""
@@ -114,6 +135,7 @@ def _document(one: Kept) -> dict[str, Any]:
         "created_at": one.created_at,
         "modified_at": one.modified_at,
         "state": state,
+        "reach": one.reach,
     }
 
 
@@ -126,4 +148,5 @@ def _kept(found: Mapping[str, Any]) -> Kept:
         found["created_at"],
         found["modified_at"],
         State(**found["state"]),
+        found.get("reach"),
     )

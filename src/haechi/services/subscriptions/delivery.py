@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import count
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ TOGETHER = 100  # entities in one notification at most
 WAITING = 10_000  # entities that may wait for one receiver; more are given up
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 GIVE_UP_S = 3600.0
+TAKEN, LAPSED = "notified", "not sent: the subscription is paused or expired"
 EXPLAINED = 50  # changes remembered with what became of them
 
 Send = Callable[[Endpoint, bytes, Sequence[tuple[str, str]]], Awaitable[None]]
@@ -95,6 +97,17 @@ class Delivery:
                 self._sending = ()
                 self._set_cursor()
 
+    async def relay(self, documents: Sequence[dict[str, Any]], key: str) -> None:
+        """What another source told: until the receiver has it, or it is given up."""
+
+        async def made(_: int) -> Sequence[dict[str, Any]]:
+            return documents
+
+        reason = await self._until_taken(made, key)
+        if reason not in (TAKEN, LAPSED):
+            ids = [str(one.get("id")) for one in documents]
+            self._tools.give_up(self.kept.id, to_us(self._tools.clock.now()), ids, reason)
+
     async def tell(self, documents: Sequence[dict[str, Any]]) -> None:
         """A periodic notification: sent once, the next one is newer."""
         now = to_us(self._tools.clock.now())
@@ -111,28 +124,35 @@ class Delivery:
             await self._tools.clock.sleep(max(0.0, self.subscription.throttling_s - passed_s))
 
     async def _deliver(self, batch: Sequence[_Waiting]) -> None:
+        async def made(now: int) -> Sequence[dict[str, Any]]:
+            return await documents(self.subscription, [one.change for one in batch], now, self._tools.load)
+
+        outcome = await self._until_taken(made, "-".join(str(one.last) for one in batch))
+        if outcome in (TAKEN, LAPSED):
+            self._note_all(batch, outcome)
+        else:
+            self._give_up(batch, outcome)
+
+    async def _until_taken(self, made: Callable[[int], Awaitable[Sequence[dict[str, Any]]]], numbers: str) -> str:
+        """`TAKEN`, `LAPSED`, or why it was given up after an hour."""
         began = to_us(self._tools.clock.now())
-        for attempt in range(10**6):
+        for attempt in count():
             now = to_us(self._tools.clock.now())
             if not self.subscription.lives(now):
-                self._note_all(batch, "not sent: the subscription is paused or expired")
-                return
+                return LAPSED
             await self._tools.turn()
             try:
-                changes = [one.change for one in batch]
-                shown = await documents(self.subscription, changes, now, self._tools.load)
-                await self._post(shown, now, "-".join(str(one.last) for one in batch))
+                await self._post(await made(now), now, numbers)
             except HaechiError as error:
                 self._failed(now, error)
                 if now - began > GIVE_UP_S * SECOND:
-                    self._give_up(batch, str(error))
-                    return
+                    return str(error)
             else:
                 self._sent_at = now
                 self._succeeded(now)
-                self._note_all(batch, "notified")
-                return
+                return TAKEN
             await self._tools.clock.sleep(self._pause_s(attempt))
+        raise AssertionError("nobody counts that far")
 
     def _pause_s(self, attempt: int) -> float:
         return max(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)], (self.subscription.endpoint.cooldown_s or 0) / 1000)

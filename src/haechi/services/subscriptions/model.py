@@ -32,7 +32,7 @@ SCHEMES = ("http", "https", "mqtt", "mqtts")
 MEMBERS = frozenset(
     """
     id type subscriptionName description entities watchedAttributes notificationTrigger timeInterval q geoQ csf scopeQ
-    isActive notification expiresAt throttling temporalQ lang datasetId jsonldContext localOnly
+    isActive notification expiresAt throttling temporalQ lang datasetId jsonldContext localOnly splitEntities
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
 Test = Callable[[Mapping[str, Any]], bool]

@@ -23,6 +23,7 @@ from haechi.services.subscriptions.content import joined
 from haechi.services.subscriptions.delivery import Delivery, Send, Tools
 from haechi.services.subscriptions.matching import changed, fired, why_not
 from haechi.services.subscriptions.model import Subscription, compile_subscription
+from haechi.services.subscriptions.relay import Relay
 from haechi.services.tenants.live import store_of
 from haechi.services.tenants.names import document_outside, prefix, split
 
@@ -56,6 +57,7 @@ class Notifier:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._deliveries: dict[str, Delivery] = {}
+        self._relays: dict[str, Relay] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._starts: dict[str, int] = {}  # the last change a subscription must not be told of
         self._moved: dict[str, Kept] = {}
@@ -118,6 +120,17 @@ class Notifier:
         await self._drop(id)
         await asyncio.to_thread(self._sources.book.remove, id)
 
+    def compiled(self, id: str) -> Subscription:
+        """What it asks for; `NotFound` when there is none."""
+        return self._delivery(id).subscription
+
+    async def relay(self, id: str, key: str, documents: Sequence[dict[str, Any]]) -> None:
+        """Takes over what another source told for it: kept when this returns."""
+        self._delivery(id)
+        if id not in self._relays:
+            raise NotFound(f"the subscription {id} is to what is here alone; take yours back")
+        await self._relays[id].take(key, to_us(self._sources.clock.now()), documents)
+
     def _delivery(self, id: str) -> Delivery:
         if id not in self._deliveries:
             raise NotFound(f"no subscription {id}; GET /ngsi-ld/v1/subscriptions lists those there are")
@@ -143,6 +156,9 @@ class Notifier:
         tasks = [asyncio.create_task(delivery.run(), name=kept.id)]
         if subscription.interval_s is not None:
             tasks.append(asyncio.create_task(self._periodic(delivery, subscription.interval_s)))
+        if kept.reach is not None:
+            relay = self._relays[kept.id] = Relay(delivery, sources.book)
+            tasks.append(asyncio.create_task(relay.run(), name=f"{kept.id} from elsewhere"))
         self._tasks[kept.id] = tasks
 
     async def _drop(self, id: str) -> None:
@@ -151,6 +167,7 @@ class Notifier:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._deliveries.pop(id, None)
+        self._relays.pop(id, None)
         self._starts.pop(id, None)
         self._moved.pop(id, None)
 

@@ -1,10 +1,11 @@
 """The notifier as one tenant sees it: its own subscriptions, under its clients' ids. Made by the NGSI-LD face."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from haechi.services.subscriptions.book import Kept
+from haechi.services.subscriptions.model import Subscription
 from haechi.services.tenants.names import belongs, prefix, split
 
 
@@ -14,6 +15,8 @@ class Subscriptions(Protocol):
     def all(self) -> list[Kept]: ...
     def get(self, id: str) -> Kept: ...
     def explained(self, id: str) -> dict[str, Any]: ...
+    def compiled(self, id: str) -> Subscription: ...
+    async def relay(self, id: str, key: str, documents: Sequence[dict[str, Any]]) -> None: ...
     async def put(self, kept: Kept) -> None: ...
     async def remove(self, id: str) -> None: ...
 
@@ -35,6 +38,14 @@ class TenantNotifier:
     def explained(self, id: str) -> dict[str, Any]:
         """As `Notifier.explained`."""
         return {**self._notifier.explained(self._inside(id)), "id": id}
+
+    def compiled(self, id: str) -> Subscription:
+        """As `Notifier.compiled`."""
+        return self._notifier.compiled(self._inside(id))
+
+    async def relay(self, id: str, key: str, documents: Sequence[dict[str, Any]]) -> None:
+        """As `Notifier.relay`."""
+        await self._notifier.relay(self._inside(id), key, documents)
 
     async def put(self, kept: Kept) -> None:
         """As `Notifier.put`."""

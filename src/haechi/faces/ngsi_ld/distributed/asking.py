@@ -16,20 +16,12 @@ from haechi.core.times import SECOND, to_us
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.requests import JSON, LD
 from haechi.services.ngsi_ld.names import CORE_CONTEXT, Context
+from haechi.services.registrations.exchange import FROM_REQUEST, OURS, STEERING, Incoming, Outgoing
 from haechi.services.registrations.matching import Part, Wanted, parts
 from haechi.services.registrations.model import Registration
-from haechi.services.registrations.sources import Incoming, Outgoing
 
 TIMEOUT_S = 5.0
 LOOP = 508
-_REQUEST = "urn:ngsi-ld:request"  # the value is that of the client's header (clause 4.3.6.5)
-_STEERING = frozenset({"contenttype", "jsonldcontext", "accept"})  # what the broker does, not what it sends (4.3.6.6)
-_OURS = frozenset(
-    """
-    ngsild-tenant ngsild-warning via host connection keep-alive content-length content-type transfer-encoding te trailer
-    upgrade link expect
-    """.split()  # noqa: SIM905 - a list of words is read as one
-)
 _WARNING = re.compile(r'\d{3} \S+ "[^"]*"')
 
 
@@ -70,14 +62,14 @@ class Asker:
     given: Any = None
     in_body: bool = False
     warnings: list[str] = field(default_factory=list)
+    spared: str = ""  # a registration whose source is not asked: it has just told
 
     # --- whom to ask ---
 
     @property
     def encountered(self) -> list[str]:
-        """Pseudonyms of the brokers this request came through (RFC 9110, 7.6.3)."""
-        header = ", ".join(self.request.headers.getlist("via"))
-        return [words[1] for one in header.split(",") if len(words := one.split()) > 1]
+        """Pseudonyms of the brokers this request came through."""
+        return encountered(self.request)
 
     @property
     def looped(self) -> bool:
@@ -90,7 +82,7 @@ class Asker:
         return [
             one
             for one in self.face.services.sources.registry.living(now)
-            if one.alias is None or one.alias not in known
+            if one.id != self.spared and (one.alias is None or one.alias not in known)
         ]
 
     def matching(
@@ -166,7 +158,7 @@ class Asker:
 
     async def _outgoing(self, ask: Ask) -> Outgoing:
         one = ask.registration
-        steering = {key.lower(): value for key, value in one.pairs if key.lower() in _STEERING}
+        steering = {key.lower(): value for key, value in one.pairs if key.lower() in STEERING}
         theirs = steering.get("jsonldcontext")
         context = None if theirs is None else await self.face.services.contexts.resolve(theirs)
         headers = [("Accept", steering.get("accept", JSON)), ("Via", self._via())]
@@ -196,9 +188,9 @@ class Asker:
     def _pairs(self, one: Registration) -> list[tuple[str, str]]:
         found = []
         for key, value in one.pairs:
-            if key.lower() in _OURS or key.lower() in _STEERING:
+            if key.lower() in OURS or key.lower() in STEERING:
                 continue
-            sent = self.request.headers.get(key) if value == _REQUEST else value
+            sent = self.request.headers.get(key) if value == FROM_REQUEST else value
             if sent is not None:
                 found.append((key, sent))
         return found
@@ -219,6 +211,12 @@ class Asker:
             return body, [("Content-Type", JSON), *([] if _bare(body) else self._link(None))]
         context = self.given if self.given is not None else self.context.body
         return _with_context(body, context), [("Content-Type", LD)]
+
+
+def encountered(request: Request) -> list[str]:
+    """Pseudonyms of the brokers a request came through (RFC 9110, 7.6.3)."""
+    header = ", ".join(request.headers.getlist("via"))
+    return [words[1] for one in header.split(",") if len(words := one.split()) > 1]
 
 
 def _bare(body: Any) -> bool:
