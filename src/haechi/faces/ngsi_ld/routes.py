@@ -1,6 +1,6 @@
 """The NGSI-LD API's resources by path and method (clause 6.2). Mounted by the api role below /ngsi-ld/v1."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -165,12 +165,22 @@ def _path(request: Request) -> str:
     return path.removeprefix(root).strip("/")
 
 
+def _by_place() -> Mapping[tuple[int, str], Sequence[tuple[str, ...]]]:
+    """The patterns by how long they are and what they begin with, which is never an asterisk."""
+    found: dict[tuple[int, str], list[tuple[str, ...]]] = {}
+    for pattern in _RESOURCES:
+        found.setdefault((len(pattern), pattern[0]), []).append(pattern)
+    return found
+
+
+_PLACES = _by_place()
+
+
 def _matching(segments: list[str]) -> _Found | None:
-    for pattern, resource in _RESOURCES.items():
-        if len(pattern) == len(segments) and all(
-            want in ("*", have) for want, have in zip(pattern, segments, strict=True)
-        ):
-            return pattern, resource, [have for want, have in zip(pattern, segments, strict=True) if want == "*"]
+    for pattern in _PLACES.get((len(segments), segments[0]), ()):
+        if all(want in ("*", have) for want, have in zip(pattern, segments, strict=True)):
+            names = [have for want, have in zip(pattern, segments, strict=True) if want == "*"]
+            return pattern, _RESOURCES[pattern], names
     return None
 
 

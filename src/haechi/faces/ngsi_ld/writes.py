@@ -99,7 +99,7 @@ def implied(change: Change, at: int) -> list[Observation]:
     if change.op != "merge":
         return []
     assert change.old is not None, "a merge needs the entity it merges into"
-    result = changes.merge(deepcopy(change.old), change.body, at)
+    result = changes.merge(_touched(change.old, change.body["attrs"]), change.body, at)
     found = []
     for name, given in change.body["attrs"].items():
         fragment = stored.find(given or (), None)
@@ -107,6 +107,12 @@ def implied(change: Change, at: int) -> list[Observation]:
         if fragment is not None and fragment.get("value") is not None and instance is not None:
             found.append(_observation(change.entity, name, (instance, fragment), at))
     return [one for one in found if one is not None]
+
+
+def _touched(old: Entity, names: Iterable[str]) -> Entity:
+    """What a merge of these attributes works on: a copy of them alone, because the others imply nothing."""
+    known = old["attrs"]
+    return {"type": old["type"], "attrs": {name: deepcopy(known[name]) for name in names if name in known}}
 
 
 def _said(entity: str, attributes: Mapping[str, Sequence[Instance]], at: int) -> list[Observation]:
