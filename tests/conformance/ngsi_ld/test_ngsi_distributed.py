@@ -1,5 +1,6 @@
 """Distributed operations (clauses 4.3.6, 5.6, 5.7, 6.3.17, 6.3.18; ETSI cases D001 to D018, 436, 5614, 5724, 6317)."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -448,3 +449,41 @@ async def test_a_query_of_the_past_pages_through_what_all_have_5_7_4(api: Api) -
 def asking(query: str) -> Request:
     scope = {"type": "http", "method": "GET", "path": "/temporal/entities", "headers": [], "server": ("haechi", 80)}
     return Request({**scope, "query_string": query.encode(), "scheme": "http"})
+
+
+async def test_5161_01_05_a_snapshot_is_filled_from_sources_too_and_5161_1_4_says_what_became_of_each_query(
+    api: Api,
+) -> None:
+    await register(api, operations=["queryEntity"])
+    answer(
+        api, "GET /entities", 200, [remote("urn:ngsi-ld:Bus:far", speed=88), remote("urn:ngsi-ld:Bus:slow", speed=8)]
+    )
+    await api.make("near", "Bus", speed=70)
+    queries = [
+        {"type": "Query", "entities": [{"type": "Bus"}], "q": "speed>50"},
+        {"type": "Query", "entities": [{"type": "Tram"}]},
+    ]
+    made = await api.http.post("snapshots", json={"type": "Snapshot", "snapshotQueries": queries})
+    path = made.headers["location"].removeprefix("/ngsi-ld/v1/")
+    async with asyncio.timeout(30):
+        while (found := (await api.http.get(path)).json())["snapshotStatus"] == "preparing":  # noqa: ASYNC110 - asked over HTTP
+            await asyncio.sleep(0.01)
+    assert found["snapshotStatus"] == "partial"
+    assert [one["resultStatus"] for one in found["snapshotQueriesDetails"]] == ["success", "empty"]
+    asks = [one.url for one in api.asked]
+    assert any("q=speed" in one for one in asks), asks
+    within = (await api.http.get("entities?type=Bus&local=true", headers={"NGSILD-Snapshot": found["id"]})).json()
+    assert {"urn:ngsi-ld:Bus:far", "urn:ngsi-ld:Bus:near"} <= {one["id"] for one in within}
+
+
+async def test_ext_map_01_01_an_entity_map_names_the_sources_of_each_entity(api: Api) -> None:
+    await register(api, operations=["queryEntity", "retrieveEntity"])
+    answer(api, "GET /entities", 200, [remote("urn:ngsi-ld:Bus:far", speed=1)])
+    await api.make("near", "Bus", speed=70)
+    made = await api.http.get("entities?type=Bus&entityMap=true")
+    assert made.status_code == 201
+    found = (await api.http.get(made.headers["NGSILD-EntityMap"].removeprefix("/ngsi-ld/v1/"))).json()["entityMap"]
+    assert found == {
+        "urn:ngsi-ld:Bus:near": ["@none"],
+        "urn:ngsi-ld:Bus:far": ["urn:ngsi-ld:ContextSourceRegistration:1"],
+    }

@@ -69,9 +69,15 @@ async def test_5142_01_a_client_says_only_when_a_map_ends(api: Api) -> None:
 async def test_5141_5143_what_is_no_map_is_said(api: Api, method: str) -> None:
     problem(await getattr(api.http, method)("entityMaps/not%20a%20uri"), 400, "BadRequestData")
     problem(await getattr(api.http, method)("entityMaps/urn:ngsi-ld:entitymap:x"), 404, "ResourceNotFound")
-    problem(
-        await api.http.get("entities?type=A", headers={MAP: "/ngsi-ld/v1/entityMaps/urn:x:1"}), 404, "ResourceNotFound"
-    )
+
+
+async def test_ext_map_01_02_a_query_that_names_a_map_which_lives_no_more_makes_another(api: Api) -> None:
+    await _five(api)
+    answer = await api.http.get("entities?type=Vehicle", headers={MAP: "/ngsi-ld/v1/entityMaps/urn:x:1"})
+    assert answer.status_code == 201
+    assert len(answer.json()) == 5
+    assert answer.headers[MAP] != "/ngsi-ld/v1/entityMaps/urn:x:1"
+    assert len((await api.http.get(answer.headers[MAP].removeprefix("/ngsi-ld/v1/"))).json()["entityMap"]) == 5
 
 
 async def test_5141_02_a_map_belongs_to_its_tenant(api: Api) -> None:

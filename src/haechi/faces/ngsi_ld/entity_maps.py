@@ -115,22 +115,26 @@ async def made_for(face: Face, given: Parameters, question: EntityQuery, orders:
 
 
 def kept(face: Face, ids: Sequence[str], life_s: float) -> EntityMap:
-    """A map of entities that are here."""
-    return face.maps.add(f"urn:ngsi-ld:entitymap:{uuid.uuid4()}", {id: [LOCAL] for id in ids}, _now(face), life_s)
+    """A map of these entities, each with where it is: here, and in the sources that this face heard of it from."""
+    elsewhere = face.origins
+    here = face.services.store.load([id for id in ids if id in elsewhere]) if elsewhere else {}
+    entities = {id: [*([LOCAL] if id in here or id not in elsewhere else []), *elsewhere.get(id, ())] for id in ids}
+    return face.maps.add(f"urn:ngsi-ld:entitymap:{uuid.uuid4()}", entities, _now(face), life_s)
 
 
 async def followed(
     face: Face, request: Request, given: Parameters, question: EntityQuery, orders: Orders
 ) -> Mapped | None:
-    """A page of a query that makes a map (status 201) or follows one (200); None when it does neither."""
+    """A page of a query that makes a map (status 201), because it asks or because the one that it names lives no more
+    (clause 5.7.2.4), or follows one (200); None when it does neither."""
     named = request.headers.get(HEADER)
-    if named is not None:
-        found, status = _map(face, unquote(named.rpartition("/")[2])), OK
-    elif given.flag("entityMap"):
-        found, status = await made_for(face, given, question, orders), CREATED
-    else:
+    if named is None and not given.flag("entityMap"):
         return None
-    return Mapped(await _page(face, found, question), found.id, status)
+    found = None if named is None else face.maps.known(unquote(named.rpartition("/")[2]), _now(face))
+    if found is not None:
+        return Mapped(await _page(face, found, question), found.id, OK)
+    made = await made_for(face, given, question, orders)
+    return Mapped(await _page(face, made, question), made.id, CREATED)
 
 
 def of_one(face: Face, request: Request, given: Parameters, id: str) -> list[tuple[str, str]]:

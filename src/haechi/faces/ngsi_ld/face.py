@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
@@ -33,6 +34,7 @@ class Face:
     """One per process."""
 
     distributed = False  # whether questions reach other context sources, too
+    origins: Mapping[str, Sequence[str]] = MappingProxyType({})  # registrations that an entity was heard of from
 
     def __init__(self, services: NgsiServices, tenant: str = "") -> None:
         self.services, self.tenant = services, tenant

@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -14,11 +15,13 @@ from haechi.core.errors import Conflict, HaechiError, InvalidData, NotFound, Not
 from haechi.core.times import format_iso, parse_iso, to_us
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld import posted, queries
+from haechi.faces.ngsi_ld.distributed import dispatch
+from haechi.faces.ngsi_ld.distributed.wider import WiderFace
 from haechi.faces.ngsi_ld.face import Face, json_answer, no_content
 from haechi.faces.ngsi_ld.requests import Parameters, parameters
-from haechi.ports import EntityQuery
+from haechi.ports import EntityQuery, EntityStore
 from haechi.services.ngsi_ld.names import Context
-from haechi.services.ngsi_ld.snapshots import PRIORITY, pages
+from haechi.services.ngsi_ld.snapshots import LARGEST, PRIORITY, TOGETHER, pages
 
 HEADER = "NGSILD-Snapshot"
 PATH = "/ngsi-ld/v1/snapshots/"
@@ -27,6 +30,7 @@ _CHANGING = frozenset({"type", "snapshotPriority", "expiresAt"})
 _LATER = frozenset({"snapshotTemporalQueries"})
 _OF_ENTITIES = frozenset({"entities", "entityOperations", "entityMaps", "types", "attributes"})
 _events = structlog.get_logger("snapshots")
+Part = AsyncIterator[dict[str, Any]]  # entities by id, some at a time
 _filling: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
 
 
@@ -38,9 +42,9 @@ async def create(face: Face, request: Request) -> Response:
     asked = body.get("snapshotQueries")
     if not isinstance(asked, list) or not asked:
         raise InvalidData("snapshotQueries says what to copy: a list of queries, at least one", "bad_request")
-    questions = [_question(face, one, context) for one in asked]
+    parts = [_part(face, request, one, context) for one in asked]
     document |= {"snapshotQueries": asked, "snapshotQueriesDetails": [{"resultStatus": "preparing"} for _ in asked]}
-    return await _made(face, document, lambda: _fill(face, document, questions))
+    return await _made(face, document, lambda: _fill(face, document, parts))
 
 
 async def clone(face: Face, request: Request, id: str) -> Response:
@@ -51,8 +55,9 @@ async def clone(face: Face, request: Request, id: str) -> Response:
     document = _document(face, body, _CHANGING | {"id"})
     asked = source["snapshotQueries"]
     document |= {"snapshotQueries": asked, "snapshotQueriesDetails": [{"resultStatus": "preparing"} for _ in asked]}
+    status = {name: source[name] for name in ("snapshotStatus", "snapshotQueriesDetails")}
     store = face.copy_of(source["id"]).services.store
-    return await _made(face, document, lambda: _copy(face, document, [(store, EntityQuery())]))
+    return await _made(face, document, lambda: _clone(face, document, _here(store, EntityQuery()), status))
 
 
 async def retrieve(face: Face, request: Request, id: str) -> Response:
@@ -128,9 +133,26 @@ def _end(body: Mapping[str, Any]) -> dict[str, str]:
         raise InvalidData("expiresAt must be a date-time such as 2026-11-22T09:00:00Z", "bad_request") from error
 
 
-def _question(face: Face, query: Any, context: Context) -> EntityQuery:
+def _part(face: Face, request: Request, query: Any, context: Context) -> Part:
+    """What answers one query here, and in other context sources (clause 5.7.2.4)."""
     asked, selectors = posted.read(query, context)
-    return queries.question_of(Parameters(asked, frozenset()), context, selectors, face.services.store)
+    question = queries.question_of(Parameters(asked, frozenset()), context, selectors, face.services.store)
+    if not face.services.sources:
+        return _here(face.services.store, question)
+    return _everywhere(WiderFace(face, request, context, dispatch.parameters_of(query)), question)
+
+
+async def _here(store: EntityStore, question: EntityQuery) -> Part:
+    found = pages(store, question)
+    while (some := await asyncio.to_thread(next, found, None)) is not None:
+        yield some
+
+
+async def _everywhere(face: WiderFace, question: EntityQuery) -> Part:
+    whole = replace(question, limit=LARGEST, offset=0, count=False)
+    entities = (await face.ask(queries.found, face.services.store, whole, ())).entities
+    for start in range(0, len(entities), TOGETHER):
+        yield {one["id"]: one for one in entities[start : start + TOGETHER]}
 
 
 async def _made(face: Face, document: dict[str, Any], fill: Callable[[], Any]) -> Response:
@@ -143,24 +165,36 @@ async def _made(face: Face, document: dict[str, Any], fill: Callable[[], Any]) -
     return Response(status_code=201, headers={"Location": PATH + quote(document["id"], safe=":")})
 
 
-async def _fill(face: Face, document: dict[str, Any], questions: list[EntityQuery]) -> None:
-    await _copy(face, document, [(face.services.store, one) for one in questions])
+async def _fill(face: Face, document: dict[str, Any], parts: Sequence[Part]) -> None:
+    """What became of each query, and of all (5.16.1.4); one that found nothing has no success to tell."""
+    results = [await _poured(face, document["id"], one) for one in parts]
+    status = "failure" if "success" not in results else "success" if set(results) == {"success"} else "partial"
+    details = [{"resultStatus": one} for one in results]
+    _done(face, {**document, "snapshotStatus": status, "snapshotQueriesDetails": details})
 
 
-async def _copy(face: Face, document: dict[str, Any], parts: list[tuple[Any, EntityQuery]]) -> None:
-    """Every part into the snapshot's own store; what happens to the live model meanwhile is not told apart."""
-    status = "success"
-    try:
-        for store, question in parts:
-            found = pages(store, question)
-            while (some := await asyncio.to_thread(next, found, None)) is not None:
-                await face.services.shelf.copies.open(face.copy_name(document["id"])).pour(some)
-    except HaechiError as error:
-        _events.warning("snapshot_not_filled", snapshot=document["id"], error=str(error))
-        status = "failure"
+async def _clone(face: Face, document: dict[str, Any], part: Part, status: Mapping[str, Any]) -> None:
+    """As its source is, unless it could not be copied."""
+    failed = await _poured(face, document["id"], part) == "failure"
+    _done(face, {**document, "snapshotStatus": "failure"} if failed else {**document, **status})
+
+
+def _done(face: Face, document: dict[str, Any]) -> None:
     if face.snapshots.has(document["id"]):
-        details = [{"resultStatus": status} for _ in document["snapshotQueries"]]
-        face.snapshots.put({**document, "snapshotStatus": status, "snapshotQueriesDetails": details})
+        face.snapshots.put(document)
+
+
+async def _poured(face: Face, id: str, part: Part) -> str:
+    """Into the snapshot's own store; what happens to the live model meanwhile is not told apart."""
+    count = 0
+    try:
+        async for some in part:
+            await face.services.shelf.copies.open(face.copy_name(id)).pour(some)
+            count += len(some)
+    except HaechiError as error:
+        _events.warning("snapshot_not_filled", snapshot=id, error=str(error))
+        return "failure"
+    return "success" if count else "empty"
 
 
 def face_for(face: Face, request: Request, pattern: tuple[str, ...]) -> Face:

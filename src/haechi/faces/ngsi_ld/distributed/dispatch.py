@@ -116,13 +116,14 @@ async def _posted(face: Face, request: Request) -> tuple[Context, dict[str, str]
         body, context = await read(request, face.services.contexts)
     except HaechiError:
         return CORE_CONTEXT, {}
-    return context, _parameters(body) if isinstance(body, dict) else {}
+    return context, parameters_of(body) if isinstance(body, dict) else {}
 
 
 _MOMENTS = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN")
 
 
-def _parameters(body: Mapping[str, Any]) -> dict[str, str]:
+def parameters_of(body: Mapping[str, Any]) -> dict[str, str]:
+    """What a Query (clause 5.2.23) asks of sources, as the parameters of a query."""
     found = {name: body[name] for name in ("q", "csf", "scopeQ") if isinstance(body.get(name), str)}
     for name in ("attrs", "pick", "omit", "datasetId"):
         if isinstance(body.get(name), list):

@@ -41,6 +41,7 @@ class WiderFace(Face):
         self.__dict__.update(face.__dict__)
         self._face, self._given = face, given
         self.asker = Asker(face, request, context)
+        self.origins = self._heard = dict[str, list[str]]()
 
     # --- retrieval (5.7.1) ---
 
@@ -225,6 +226,8 @@ class WiderFace(Face):
             narrowed = kept(answer.registration, entity) if fits(entity) else None
             if narrowed is not None and not _over(narrowed, self._now()):
                 found.append((answer.registration.mode, narrowed))
+                heard = self._heard.setdefault(narrowed["id"], [])
+                heard += [answer.registration.id] if answer.registration.id not in heard else []
         return found
 
     async def _parsed(self, document: Any) -> Entity:
