@@ -141,6 +141,10 @@ class Api:
         """As after a restart."""
         return Notifier(self._sources)
 
+    def reopened_sources(self) -> Copies:
+        """As after a restart, before they begin."""
+        return self._made_sources("").copies
+
     def reopened_expiry(self, store: SqliteEntities) -> Expiry:
         """As after a restart."""
         return Expiry(store, self._write, self._ends, self.clock)

@@ -58,13 +58,9 @@ async def copy_of(api: Api) -> dict[str, Any]:
     return dict(orjson.loads(one.body))
 
 
-async def tell(api: Api, id: str, *data: dict[str, Any], number: int = 1) -> int:
-    body = {
-        "id": f"urn:ngsi-ld:Notification:{number}",
-        "type": "Notification",
-        "subscriptionId": id,
-        "data": list(data),
-    }
+async def tell(api: Api, copy: str, *data: dict[str, Any], number: int = 1, **members: Any) -> int:
+    told = {"id": f"urn:ngsi-ld:Notification:{number}", "type": "Notification", **members}
+    body = {**told, "subscriptionId": copy, "data": list(data)}
     return (await api.http.post(TOLD, json=body)).status_code
 
 
@@ -94,7 +90,9 @@ async def test_what_a_source_tells_reaches_the_receiver_under_our_id_once(broker
     await register(broker)
     await subscribe(broker)
     copy = await copy_of(broker)
-    assert [await tell(broker, copy["id"], bus(60)), await tell(broker, copy["id"], bus(60))] == [200, 200]
+    assert await tell(broker, copy["id"], bus(60), notifiedAt="2026-11-22T09:00:00Z") == 200
+    await until(lambda: broker.sent)
+    assert await tell(broker, copy["id"], bus(60), notifiedAt="2026-11-22T09:00:09Z") == 200, "tried again"
     assert await tell(broker, copy["id"], bus(61), number=2) == 200
     await until(lambda: len(broker.sent) >= 2)
     await asyncio.sleep(0.1)
@@ -225,3 +223,81 @@ async def test_a_copy_of_our_own_subscription_is_refused_and_a_source_it_came_th
     assert await subscribe(broker, {"Via": "1.1 elsewhere"}) == 201
     await asyncio.sleep(0.2)
     assert asked(broker, "POST") == []
+
+
+async def test_a_notification_without_an_id_is_told_each_time(broker: Api) -> None:
+    await register(broker)
+    await subscribe(broker)
+    copy = await copy_of(broker)
+    for speed in (60, 61):
+        assert await tell(broker, copy["id"], bus(speed), id=None) == 200
+    await until(lambda: len(broker.sent) == 2)
+
+
+async def test_a_source_that_may_have_taken_an_older_copy_is_given_the_newer_one(broker: Api) -> None:
+    del broker.answers[f"POST {COPIES}"]
+    await register(broker)
+    await subscribe(broker, q="speed>1")
+    await until(lambda: asked(broker, "POST"))
+    await broker.http.patch(f"subscriptions/{HERE}", json={"q": "speed>100"})
+    await until(lambda: "speed>100" in orjson.loads(asked(broker, "POST")[-1].body)["q"])
+    id = orjson.loads(asked(broker, "POST")[0].body)["id"]
+    broker.answers[f"DELETE {COPIES}/{id}"] = (204, None)
+    broker.answers[f"POST {COPIES}"] = (409, None)
+    await until(lambda: asked(broker, "DELETE"))
+    broker.answers[f"POST {COPIES}"] = (201, None)
+    await until(lambda: broker.asked[-1].method == "POST")
+    assert orjson.loads(broker.asked[-1].body or b"")["q"] == "speed>100"
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+async def test_a_copy_that_could_not_be_taken_back_is_asked_back_again(broker: Api, status: int) -> None:
+    await register(broker)
+    await subscribe(broker)
+    copy = await copy_of(broker)
+    broker.answers[f"DELETE {COPIES}/{copy['id']}"] = (status, None)
+    await broker.http.delete(f"subscriptions/{HERE}")
+    await until(lambda: len(asked(broker, "DELETE")) >= 2)
+
+
+async def test_a_copy_is_offered_again_to_a_busy_source_and_with_other_credentials(broker: Api) -> None:
+    broker.answers[f"POST {COPIES}"] = (429, None)
+    await register(broker, contextSourceInfo=[{"key": "Authorization", "value": "Bearer old"}])
+    await subscribe(broker)
+    await until(lambda: len(asked(broker, "POST")) >= 2)
+    broker.answers[f"POST {COPIES}"] = (401, None)
+    await asyncio.sleep(0.2)
+    broker.answers[f"POST {COPIES}"] = (201, None)
+    mended = {"contextSourceInfo": [{"key": "Authorization", "value": "Bearer new"}]}
+    path = "csourceRegistrations/urn:ngsi-ld:ContextSourceRegistration:1"
+    assert (await broker.http.patch(path, json=mended)).status_code == 204
+    await until(lambda: ["Authorization", "Bearer new"] in [list(one) for one in asked(broker, "POST")[-1].headers])
+
+
+async def test_a_registration_that_moves_to_another_tenant_takes_its_copy_along(broker: Api) -> None:
+    await register(broker, tenant="one")
+    await subscribe(broker)
+    copy = await copy_of(broker)
+    broker.answers[f"DELETE {COPIES}/{copy['id']}"] = (204, None)
+    path = "csourceRegistrations/urn:ngsi-ld:ContextSourceRegistration:1"
+    assert (await broker.http.patch(path, json={"tenant": "two"})).status_code == 204
+    await until(lambda: asked(broker, "DELETE") and len(asked(broker, "POST")) == 2)
+    told = [dict(one.headers)["NGSILD-Tenant"] for one in (asked(broker, "POST")[1], asked(broker, "DELETE")[0])]
+    assert told == ["two", "one"]
+
+
+async def test_copies_outlive_a_restart_and_go_on_from_where_they_were(broker: Api) -> None:
+    await register(broker)
+    await subscribe(broker)
+    copy = await copy_of(broker)
+    await until(lambda: broker.every_source.of("").copies.find(copy["id"]).told)  # type: ignore[union-attr]
+    await broker.every_source.close()
+    again = broker.reopened_sources()
+    assert again.find(copy["id"]) is not None
+    await broker.notifier.remove(HERE)
+    broker.answers[f"DELETE {COPIES}/{copy['id']}"] = (204, None)
+    again.begin()
+    await until(lambda: asked(broker, "DELETE"))
+    await until(lambda: again.find(copy["id"]) is None)
+    assert len(asked(broker, "POST")) == 1
+    await again.close()

@@ -3,6 +3,7 @@
 No session is asked for: a notification counts by the id of the copy it names, which only its source was told.
 """
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,8 +61,8 @@ async def _receive(faces: Faces, request: Request) -> None:
     context = await face.services.contexts.resolve(CORE_URL if given is None else given)
     found = await _passed_on(face, request, (copy, documents), context)
     if found:
-        key = f"{copy.id} {body.get('id')} {body.get('notifiedAt')}"
-        await face.services.notifier.relay(copy.subscription, key, found)
+        id = body.get("id") or uuid.uuid4().hex  # a source that tries again repeats the id, not when it notified
+        await face.services.notifier.relay(copy.subscription, f"{copy.id} {id}", found)
 
 
 async def _passed_on(

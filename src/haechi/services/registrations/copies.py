@@ -18,7 +18,7 @@ from haechi.core.errors import HaechiError, InvalidData, Unavailable
 from haechi.core.times import to_us
 from haechi.ports import Clock
 from haechi.services.ngsi_ld.contexts import Contexts
-from haechi.services.registrations.copying import PATH, Goal, goal
+from haechi.services.registrations.copying import PATH, Goal, Headers, goal
 from haechi.services.registrations.exchange import Exchange, Outgoing
 from haechi.services.registrations.model import Registration
 from haechi.services.registrations.registry import Registry
@@ -27,25 +27,37 @@ from haechi.services.subscriptions.book import Kept
 
 LOOK_S = 30.0  # what expires is seen that late
 TIMEOUT_S = 5.0
+CONFLICT = 409
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 GIVE_UP = 60  # attempts to take a copy back; what it tells after that is told to nobody
 _GONE = frozenset({404, 410})
+_PASSING = frozenset({0, 408, 425, 429})  # nobody answered, or not now
+_FOR_GOOD = frozenset({501, 508})
+_UNKNOWN: Mapping[str, Any] = {}  # what a source has of several that it was offered
 _events = structlog.get_logger("registrations")
-Key = tuple[str, str, str]  # subscription, registration, where the source's API begins
+Key = tuple[str, str, str, str]  # subscription, registration, where the source's API begins, tenant there
 
 
 @dataclass(slots=True)
 class Copy:
     """One of them as it is kept. `id` is the subscription's there and cannot be guessed; `base` is where the source's
-    API begins; `told` is what the source took, None until then; `refused` what it did not want."""
+    API begins. `offered` is what it was asked to take and may have taken, `told` what it took (None: nothing, as far as
+    its answers say), `refused` what it did not want, with which headers."""
 
     id: str
     subscription: str
     registration: str
     base: str
-    headers: list[Any]
+    tenant: str
+    headers: Headers
+    offered: dict[str, Any] | None = None
     told: dict[str, Any] | None = None
-    refused: dict[str, Any] | None = None
+    refused: list[Any] | None = None
+
+    @property
+    def key(self) -> Key:
+        """What there is one copy of."""
+        return self.subscription, self.registration, self.base, self.tenant
 
 
 class Copies:
@@ -119,7 +131,7 @@ class Copies:
     async def _settle(self) -> None:
         """Notes what should be where, and begins what is missing for it."""
         wanted = await self._wanted()
-        known = {(one.subscription, one.registration, one.base): one for one in self._copies.values()}
+        known = {one.key: one for one in self._copies.values()}
         for key in wanted.keys() - known.keys():
             id = f"urn:ngsi-ld:Subscription:distsub-{self._fresh()}"
             known[key] = self._copies[id] = Copy(id, *key, [])
@@ -147,7 +159,7 @@ class Copies:
                 continue
             for one in registrations:
                 if (what := goal(kept, context, one, self._alias, now)) is not None:
-                    found[kept.id, one.id, one.base] = what
+                    found[kept.id, one.id, one.base, one.tenant or ""] = what
         return found
 
     def _step(self, copy: Copy) -> tuple[str, str, dict[str, Any] | None] | None:
@@ -155,9 +167,9 @@ class Copies:
         what, place = self._goals.get(copy.id), f"/subscriptions/{quote(copy.id, safe=':')}"
         if copy.id not in self._copies:
             return None
-        if what is None:
+        if what is None or copy.told == _UNKNOWN:
             return "DELETE", place, None
-        if what.body in (copy.told, copy.refused):
+        if what.body == copy.told or [what.headers, what.body] == copy.refused:
             return None
         if copy.told is None:
             return "POST", "/subscriptions", {"id": copy.id, **what.body}
@@ -176,14 +188,16 @@ class Copies:
         while (step := self._step(copy)) is not None:
             what = self._goals.get(copy.id)
             if what is not None:
-                copy.headers = list(what.headers)
+                copy.headers = what.headers
+            if what is not None and step[0] == "POST":
+                copy.offered = what.body if copy.offered in (None, what.body) else dict(_UNKNOWN)
             self._store(copy)
             status = await self._ask(copy, step, what)
             if self._took(copy, step[0], status, what):
                 attempt = 0
                 continue
             attempt += 1
-            if what is None and attempt >= GIVE_UP:
+            if what is None and attempt >= GIVE_UP:  # nobody took it back
                 _events.warning("copy_not_taken_back", registration=copy.registration, attempts=attempt)
                 self._forget(copy)
             await self._clock.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S)) - 1])
@@ -191,7 +205,7 @@ class Copies:
     async def _ask(self, copy: Copy, step: tuple[str, str, dict[str, Any] | None], what: Goal | None) -> int:
         """The status of its source's answer; 0 when there was none."""
         method, path, body = step
-        headers = [(key, value) for key, value in copy.headers]
+        headers = [(name, value) for name, value in copy.headers]
         if body is not None:
             media = "application/ld+json" if "@context" in body else "application/json"
             headers.append(("Content-Type", media))
@@ -209,21 +223,32 @@ class Copies:
 
     def _took(self, copy: Copy, method: str, status: int, what: Goal | None) -> bool:
         """Whether the source said its last word to this request, and what follows from it."""
-        if status == 0 or (status >= 500 and status not in {501, 508}):
+        if status in _PASSING or (status >= 500 and status not in _FOR_GOOD):
             return False
-        done = 200 <= status < 300
         if method == "DELETE":
-            self._forget(copy)
-            return True
+            return self._taken_back(copy, status)
         assert what is not None, f"{method} without a goal"
-        if done or (method == "POST" and status == 409):  # 409: it was taken, and the answer was lost
-            copy.told, copy.refused = what.body, None
+        if 200 <= status < 300:
+            copy.told, copy.offered, copy.refused = what.body, None, None
+        elif method == "POST" and status == CONFLICT:  # it was taken, and the answer was lost
+            copy.told = copy.offered
         elif method == "PATCH" and status in _GONE:
-            copy.told = None
+            copy.told = copy.offered = None
         else:
-            copy.refused = what.body
+            copy.refused = [what.headers, what.body]
             _events.warning("copy_refused", registration=copy.registration, status=status)
         self._store(copy)
+        return True
+
+    def _taken_back(self, copy: Copy, status: int) -> bool:
+        """It is gone there; one that is still wanted is offered anew."""
+        if not (200 <= status < 300 or status in _GONE):
+            return False
+        if copy.id in self._goals:
+            copy.told = copy.offered = None
+            self._store(copy)
+        else:
+            self._forget(copy)
         return True
 
     def _store(self, copy: Copy) -> None:

@@ -18,7 +18,7 @@ PATH = "/ngsi-ld/ex/remote-notify"  # where sources tell us; whoever knows a cop
 _FILTERS = ("q", "geoQ", "scopeQ")
 _CARRIED = ("notificationTrigger", "timeInterval", "throttling", "isActive", "expiresAt", "lang", "datasetId")
 _SHOWN = ("format", "attributes", "pick", "omit", "sysAttrs", "showChanges", "join", "joinLevel")
-Headers = list[tuple[str, str]]
+Headers = list[list[str]]  # name and value
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def goal(kept: Kept, context: Context, registration: Registration, alias: str, n
     if not found:
         return None
     via = ", ".join(f"1.1 {one}" for one in (*reach["via"], alias))
-    headers = [("Accept", "application/json"), ("Via", via), *_own(registration)]
+    headers = [["Accept", "application/json"], ["Via", via], *_own(registration)]
     return Goal(registration, _body(kept, context, registration, found), headers)
 
 
@@ -67,8 +67,8 @@ def _parts(kept: Kept, context: Context, registration: Registration) -> list[Par
 def _own(registration: Registration) -> Headers:
     """Headers that the registration wants sent, but those of a request: there is none (clause 4.3.6.5)."""
     left_out = OURS | STEERING
-    found = [(key, value) for key, value in registration.pairs if key.lower() not in left_out and value != FROM_REQUEST]
-    return found if registration.tenant is None else [*found, ("NGSILD-Tenant", registration.tenant)]
+    found = [[key, value] for key, value in registration.pairs if key.lower() not in left_out and value != FROM_REQUEST]
+    return found if registration.tenant is None else [*found, ["NGSILD-Tenant", registration.tenant]]
 
 
 def _body(kept: Kept, context: Context, registration: Registration, found: list[Part]) -> dict[str, Any]:
