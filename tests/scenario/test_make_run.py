@@ -16,6 +16,8 @@ from haechi.app.supervisor import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+# Whoever starts the tests in the background of a shell has them ignore Ctrl-C, and what they start cannot undo that.
+AT_A_TERMINAL = ("env", "--default-signal=INT,QUIT,HUP")
 # Links that must have been heard.
 HEARD = ("air-hj212", "energy-mqtt", "power-modbus", "traffic-modbus", "traffic-mqtt", "water-mqtt")
 
@@ -31,7 +33,7 @@ def test_the_demonstration_lives_and_leaves_nothing_behind(tmp_path: Path) -> No
     data = tmp_path / "data"
     with (tmp_path / "demo.log").open("w") as log:
         demo = subprocess.Popen(
-            [ROOT / "scripts/demo", ROOT / "cities/gimpo", data],
+            [*AT_A_TERMINAL, ROOT / "scripts/demo", ROOT / "cities/gimpo", data],
             env=environment,
             stdout=log,
             stderr=log,
