@@ -6,7 +6,6 @@ SUITE as for `etsi_suite.py`. These cases know no accounts, and the brokers they
 platform stands behind a small proxy that adds the token. What a case waits 15 or 30 s for is waited for 5 s.
 """
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -18,7 +17,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from etsi_suite import made_city, point_at, report
+from etsi_suite import asked, made_city, point_at, publish
 
 from haechi.app.supervisor import free_port
 from haechi.testing.platform import Platform
@@ -32,19 +31,10 @@ DROPPED = (b"connection:", b"authorization:")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("folder", nargs="?", default="")
-    parser.add_argument("--robot", type=Path, help="the suite's robot; default: SUITE/.venv/bin/robot")
-    given = parser.parse_args()
-    suite, out = given.suite.resolve(), given.out.resolve()
-    robot = given.robot or suite / ".venv" / "bin" / "robot"
+    suite, out, folder, robot = asked(__doc__)
     with tempfile.TemporaryDirectory(prefix="etsi-") as work:
-        run(suite, Path(work), [str(robot), "--outputdir", str(out)], CASES / given.folder)
-    text = report(out)
-    (out / "report.md").write_text(text)
-    print(text)
+        run(suite, Path(work), robot, CASES / folder)
+    publish(out)
 
 
 def run(suite: Path, work: Path, robot: Sequence[str], cases: Path) -> None:

@@ -68,7 +68,15 @@ def close():
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    suite, out, folder, robot = asked(__doc__)
+    with tempfile.TemporaryDirectory(prefix="etsi-") as work:
+        run(suite, Path(work), out, robot, Path("TP/NGSI-LD") / folder)
+    publish(out)
+
+
+def asked(description: str | None) -> tuple[Path, Path, str, list[str]]:
+    """The suite, where its output goes, which folder of cases (empty: all), and how robot is called."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("folder", nargs="?", default="")
@@ -76,8 +84,11 @@ def main() -> None:
     given = parser.parse_args()
     suite, out = given.suite.resolve(), given.out.resolve()
     robot = given.robot or suite / ".venv" / "bin" / "robot"
-    with tempfile.TemporaryDirectory(prefix="etsi-") as work:
-        run(suite, Path(work), out, [str(robot), "--outputdir", str(out)], Path("TP/NGSI-LD") / given.folder)
+    return suite, out, given.folder, [str(robot), "--outputdir", str(out)]
+
+
+def publish(out: Path) -> None:
+    """Prints the report and keeps it beside robot's output."""
     text = report(out)
     (out / "report.md").write_text(text)
     print(text)
