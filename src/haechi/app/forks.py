@@ -14,7 +14,6 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from haechi.app.thrift import give_back
 from haechi.plugins.stores.nats.server import die_with_parent
 
 STOPPING = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -57,7 +56,6 @@ def fork(role: Callable[[], int]) -> int:
     sys.stderr.flush()
     tie, parent = die_with_parent(), os.getpid()
     gc.freeze()  # or the first look for cycles would copy every page
-    give_back()
     pid = os.fork()
     if pid == 0:
         _become(role, tie, parent)

@@ -13,7 +13,6 @@ import uvloop
 
 from haechi.app.settings import RunSettings
 from haechi.app.supervisor import INVALID
-from haechi.app.thrift import GIVE_BACK_S, give_back
 from haechi.core.errors import HaechiError, InvalidSettings
 
 Body = Callable[[RunSettings, asyncio.Event], Awaitable[None]]
@@ -84,6 +83,3 @@ async def _flag(name: str, settings: RunSettings, ready: asyncio.Event) -> None:
     _calm_collector()
     (settings.run_folder / f"{name}.ready").touch()
     _events.info("role_ready", role=name)
-    while True:
-        await asyncio.sleep(GIVE_BACK_S)
-        await asyncio.to_thread(give_back)

@@ -8,7 +8,6 @@ import os
 SINGLE = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 M_ARENA_MAX = -8
 ARENAS = 2
-GIVE_BACK_S = 30.0  # what a burst needed is given back that late
 
 
 def spare() -> None:
@@ -17,9 +16,3 @@ def spare() -> None:
         os.environ.setdefault(name, value)
     if "MALLOC_ARENA_MAX" not in os.environ and (ask := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         ask(M_ARENA_MAX, ARENAS)
-
-
-def give_back() -> None:
-    """Hands what glibc keeps of freed memory to the system: a millisecond for each 50 MB of it. Blocking."""
-    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)

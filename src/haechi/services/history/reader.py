@@ -54,7 +54,6 @@ class HistoryTail:
         self._files, self._rows_max = files, rows_max
         self._lock = threading.Lock()  # guards changes of the state, never a query
         self._unread = Unread()
-        self._unread_bytes = 0
         self._refreshing = threading.Lock()
         self._state = _State(files.newest(), Tail())
         self._start = self._state.snapshot.position
