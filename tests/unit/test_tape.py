@@ -95,42 +95,32 @@ async def test_those_at_the_end_of_the_log_share_one_reader(monkeypatch: pytest.
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_observations_are_handed_over_at_a_pace_and_what_somebody_waits_for_at_once() -> None:
+async def _gathers(paces: dict[str, float], waits: str, comes: str) -> None:
+    """A record of `waits` is handed over with the next of `comes`, and not before; the first is at once."""
     log = Memory(1)
     shared = Tape(log, ALL)
     running = asyncio.create_task(shared.run())
-    reading = shared.read(0, {"obs": 60.0})
+    reading = shared.read(0, paces)
     await asyncio.sleep(0.01)  # the tape has begun: nobody has to read the log by himself
-    await log.append("obs", b"1", "")
+    await log.append(waits, b"1", "")
     async with asyncio.timeout(20):
         assert [one.payload for one in await anext(reading)] == [b"1"]  # type: ignore[arg-type]
         waiting = asyncio.create_task(anext(reading))  # type: ignore[arg-type]
-        await log.append("obs", b"2", "")
+        await log.append(waits, b"2", "")
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        await log.append("entity", b"3", "")
+        await log.append(comes, b"3", "")
         assert [one.payload for one in await waiting] == [b"2", b"3"]
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_observations_are_handed_over_at_a_pace_and_what_somebody_waits_for_at_once() -> None:
+    await _gathers({"obs": 60.0}, waits="obs", comes="entity")
 
 
 async def test_a_subject_with_a_shorter_pace_takes_along_what_may_wait_longer() -> None:
-    log = Memory(1)
-    shared = Tape(log, ALL)
-    running = asyncio.create_task(shared.run())
-    reading = shared.read(0, {"obs": 0.01, "entity": 60.0})
-    await asyncio.sleep(0.01)
-    await log.append("entity", b"1", "")
-    async with asyncio.timeout(20):
-        assert [one.payload for one in await anext(reading)] == [b"1"]  # type: ignore[arg-type]
-        waiting = asyncio.create_task(anext(reading))  # type: ignore[arg-type]
-        await log.append("entity", b"2", "")
-        await asyncio.sleep(0.05)
-        assert not waiting.done()
-        await log.append("obs", b"3", "")
-        assert [one.payload for one in await waiting] == [b"2", b"3"]
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await _gathers({"obs": 0.01, "entity": 60.0}, waits="entity", comes="obs")
 
 
 async def test_a_log_that_is_away_at_the_start_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
