@@ -20,7 +20,7 @@ from haechi.app import forks, processes
 
 def role():
     processes.take_name("gateway")
-    print("role", os.getpid(), flush=True)
+    os.write(1, f"role {{os.getpid()}}\\n".encode())  # at once, or a signal leaves half a line
     {role}
 
 forks.hold_signals()
