@@ -106,9 +106,12 @@ def test_any_entity_is_read_by_the_short_way_as_by_the_long_one(documents: list[
         assert text(short_way(plain, document)) == text(long_way(document))
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.dictionaries(TERM, ATTRIBUTE, max_size=4))
-def test_attributes_without_an_entity_are_read_alike_too(document: dict[str, Any]) -> None:
+@settings(max_examples=500, deadline=None)
+@given(
+    st.dictionaries(TERM, ATTRIBUTE, max_size=4),
+    st.sampled_from([attribute.WHOLE, attribute.UPDATE, attribute.FRAGMENTS]),
+)
+def test_attributes_without_an_entity_are_read_alike_too(document: dict[str, Any], reading: str) -> None:
     plain = Plain(CONTEXT.expand)
 
     def read(way: Any) -> Any:
@@ -118,7 +121,8 @@ def test_attributes_without_an_entity_are_read_alike_too(document: dict[str, Any
             return error.reason, str(error)
 
     for _ in range(2):
-        assert text(read(plain.attributes)) == text(read(lambda one: attribute.attributes_from(one, CONTEXT.expand)))
+        long = read(lambda one: attribute.attributes_from(one, CONTEXT.expand, reading))
+        assert text(read(lambda one: plain.attributes(one, reading))) == text(long)
 
 
 def test_a_plain_entity_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +138,7 @@ def test_a_plain_entity_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> 
         "location": {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [126.7, 37.6]}},
         "speed": 5,
     }
-    for name in ("entity_from", "attributes_from", "instances_of"):
+    for name in ("entity_from", "attributes_from", "read_one"):
         monkeypatch.setattr(attribute, name, long)
     assert list(plain.entity(document)["attrs"]) == [
         "https://gimpo.example/own#temperature",

@@ -120,11 +120,15 @@ def attributes_from(
         name = expand(name_from(term))
         if name in found:
             raise InvalidData(f"{term} stands twice under different names; give it once", "bad_request")
-        if reading != WHOLE and given == NULL:
-            found[name] = None
-        else:
-            found[name] = _Reader(term, expand, reading, depth).instances(given)
+        found[name] = read_one(term, given, expand, reading, depth)
     return found
+
+
+def read_one(term: str, given: object, expand: Expand, reading: str = WHOLE, depth: int = 0) -> list[Instance] | None:
+    """Instances of one attribute, None where its removal is asked for."""
+    if reading != WHOLE and given == NULL:
+        return None
+    return _Reader(term, expand, reading, depth).instances(given)
 
 
 def names_of(terms: Sequence[str], expand: Expand = _as_is) -> dict[str, str] | None:
@@ -136,11 +140,6 @@ def names_of(terms: Sequence[str], expand: Expand = _as_is) -> dict[str, str] | 
     except InvalidData:
         return None  # whoever reads the document says why
     return found if len(set(found.values())) == len(found) else None
-
-
-def instances_of(term: str, given: object, expand: Expand = _as_is) -> list[Instance]:
-    """Whole instances of one attribute of an entity."""
-    return _Reader(term, expand, WHOLE, 0).instances(given)
 
 
 _ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "scope", "@context", "expiresAt"})

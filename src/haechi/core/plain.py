@@ -55,17 +55,19 @@ class Plain:
         entity["attrs"] = self._attributes(document, shape)
         return entity
 
-    def attributes(self, document: Mapping[str, Any]) -> Attributes:
-        """As `attribute.attributes_from`, which reads whole instances."""
+    def attributes(self, document: Mapping[str, Any], reading: str = attribute.WHOLE) -> Attributes:
+        """As `attribute.attributes_from`: what is plain is read alike in each of its ways."""
         shape = self._shape(document)
-        return attribute.attributes_from(document, self._expand) if shape is None else self._attributes(document, shape)
+        if shape is None:
+            return attribute.attributes_from(document, self._expand, reading)
+        return self._attributes(document, shape, reading)
 
-    def _attributes(self, document: Mapping[str, Any], shape: _Shape) -> Attributes:
+    def _attributes(self, document: Mapping[str, Any], shape: _Shape, reading: str = attribute.WHOLE) -> Attributes:
         found: Attributes = {}
         for term, name, of_place in shape.attributes:
             given = document[term]
             one = _instance(given, of_place)
-            found[name] = attribute.instances_of(term, given, self._expand) if one is None else [one]
+            found[name] = attribute.read_one(term, given, self._expand, reading) if one is None else [one]
         return found
 
     def _type(self, kind: str) -> tuple[str, ...]:
@@ -114,7 +116,7 @@ def _with_rest(given: Instance, names: Sequence[str], has_unit: bool) -> Instanc
     found = given
     for name in names:
         value = given[name]
-        if type(value) is not str or not value:
+        if type(value) is not str or not value or value == NULL:
             return None
         if name == "observedAt":
             instant = _instant(value)

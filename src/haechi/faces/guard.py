@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from haechi.core.errors import Refused
-from haechi.faces.http import PERSON, error_response
+from haechi.faces.http import PERSON, error_response, header_of
 from haechi.services.users.accounts import Person
 from haechi.services.users.tokens import reaches
 
@@ -78,12 +77,11 @@ class Guard:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        foreign = self._foreign(scope, headers)
+        foreign = self._foreign(scope)
         if foreign:
             await _answer(error_response(Refused(foreign)), scope, receive, send)
             return
-        person = await self._who(_bearer(headers) or _cookie(headers) or "")
+        person = await self._who(_bearer(scope) or _cookie(scope) or "")
         if person is None and not self._is_public(scope.get("method", "GET"), scope["path"]):
             await _answer(error_response(Refused(_LOG_IN), 401, {"WWW-Authenticate": "Bearer"}), scope, receive, send)
             return
@@ -94,18 +92,18 @@ class Guard:
         scope[PERSON] = person
         await self._app(scope, receive, send)
 
-    def _foreign(self, scope: Scope, headers: Headers) -> str:
+    def _foreign(self, scope: Scope) -> str:
         """Why this request looks made by a foreign page; empty when it does not. The other half is SameSite=Strict.
 
         Clause: OWASP CSRF prevention, "verifying origin with standard headers".
         """
         if scope["type"] == "http" and scope["method"] in _SAFE:
             return ""
-        origin = headers.get("origin")
+        origin = header_of(scope, b"origin")
         if origin is None:
-            by_cookie = _bearer(headers) is None and _cookie(headers) is not None
+            by_cookie = _bearer(scope) is None and _cookie(scope) is not None
             return "with the session cookie, send Origin; programs use Authorization: Bearer" if by_cookie else ""
-        ours = origin in self._origins or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        ours = origin in self._origins or urlsplit(origin).netloc.lower() == (header_of(scope, b"host") or "").lower()
         return "" if ours else f"pages of {origin} may not ask this; open the console at its own address"
 
 
@@ -118,14 +116,14 @@ async def _answer(response: Response, scope: Scope, receive: Receive, send: Send
     await response(scope, receive, send)
 
 
-def _bearer(headers: Headers) -> str | None:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+def _bearer(scope: Scope) -> str | None:
+    scheme, _, token = (header_of(scope, b"authorization") or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
-def _cookie(headers: Headers) -> str | None:
+def _cookie(scope: Scope) -> str | None:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(header_of(scope, b"cookie") or "").get(COOKIE)
     except CookieError:
         return None
     return found.value if found else None

@@ -7,6 +7,7 @@ import msgspec
 import orjson
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from haechi.core.errors import (
     Busy,
@@ -35,6 +36,20 @@ STATUSES: Mapping[type[HaechiError], int] = {
 }
 Endpoint = Callable[[Request], Awaitable[Response]]
 T = TypeVar("T")
+
+
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """The first header of that name, in lower case as ASGI has them; what each request asks for goes without more."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def headers_of(scope: Scope, name: bytes) -> list[str]:
+    """All of that name."""
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

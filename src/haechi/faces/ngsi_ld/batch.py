@@ -15,7 +15,7 @@ from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld import provision
 from haechi.faces.ngsi_ld.face import Face, batch_result, json_answer, no_content
-from haechi.faces.ngsi_ld.provision import sound_and_existing
+from haechi.faces.ngsi_ld.provision import entity_body, sound_and_existing
 from haechi.faces.ngsi_ld.requests import parameters, read_batch
 from haechi.faces.ngsi_ld.writes import TURN, Change, after
 from haechi.services.ngsi_ld.names import Context
@@ -92,11 +92,17 @@ def _id_of(place: int, body: Any, results: _Results) -> str:
     return ""
 
 
+def _created(body: Any, context: Context, old: Entity | None) -> Change:
+    return provision.create(entity_body(body, context), old)
+
+
 async def create(face: Face, request: Request) -> Response:
     """POST /entityOperations/create (5.6.7): 201 with the ids, 207 when some failed."""
     parameters(request, "")
     results = await _run(
-        face, await _items(face, request), lambda body, context, old: [provision.create(body, context, old)]
+        face,
+        await _items(face, request),
+        lambda body, context, old: [_created(body, context, old)],
     )
     if results.errors:
         return json_answer(batch_result(results.success, results.errors), 207)
@@ -109,7 +115,7 @@ async def upsert(face: Face, request: Request) -> Response:
 
     def decide(body: Any, context: Context, old: Entity | None) -> list[Change]:
         if old is None:
-            return [provision.create(body, context, None)]
+            return [_created(body, context, None)]
         if "update" in given.options:
             return _changes(provision.append(body, context, old, overwrite=True))
         return [provision.replace(body, context, old)]

@@ -7,7 +7,6 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from haechi.core import attribute as attributes
 from haechi.core.entity import Entity
 from haechi.core.errors import InvalidData, NotFound
 from haechi.core.urn import is_uri
@@ -36,9 +35,11 @@ async def create(face: Face, request: Request) -> Response:
     """POST /entities (5.6.1): 201 with Location, 409 when there is one."""
     parameters(request, "")
     body, context = await face.body(request)
-    id = attributes.entity_from(provision.fragment_of(body, None), context.expand)["id"]
+    entity = provision.entity_body(body, context)
+    id = entity["id"]
     async with face.writes.holding([id]):
-        await face.writes.send([provision.create(body, context, await face.entity(id))])
+        known = await face.lookups.of([id])
+        await face.writes.send([provision.create(entity, known.get(id))])
     return Response(status_code=201, headers={"Location": location_of(request, id)})
 
 

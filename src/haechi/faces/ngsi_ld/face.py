@@ -13,8 +13,10 @@ from starlette.responses import Response
 
 from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, NotSupported
+from haechi.faces.http import headers_of
 from haechi.faces.ngsi_ld.errors import details
 from haechi.faces.ngsi_ld.links import query_context_of
+from haechi.faces.ngsi_ld.lookups import Lookups
 from haechi.faces.ngsi_ld.rendered import Rendered
 from haechi.faces.ngsi_ld.repeated import Repeated
 from haechi.faces.ngsi_ld.requests import GEO, LD, answer_type, read
@@ -40,6 +42,7 @@ class Face:
         self.services, self.tenant = services, tenant
         self._copies: dict[str, Face] = {}
         self.writes = Writes(services.write, services.clock)
+        self.lookups = Lookups(services.store.load)
         self.maps = EntityMaps()
         self.rendered = Rendered()
         self.asked = Asked()
@@ -81,8 +84,11 @@ class Face:
 
     async def entities(self, ids: Sequence[str]) -> dict[str, Entity]:
         """Those that exist, decoded."""
-        load = self.services.store.load
-        bodies = load(ids) if len(ids) <= AT_ONCE else await self.ask(load, ids)
+        bodies: Mapping[str, bytes]
+        if len(ids) <= AT_ONCE:
+            bodies = await self.lookups.of(ids)
+        else:
+            bodies = await self.ask(self.services.store.load, ids)
         return {id: orjson.loads(body) for id, body in bodies.items()}
 
     async def entity(self, id: str) -> Entity | None:
@@ -94,7 +100,7 @@ class Face:
 
     async def context(self, request: Request) -> Context:
         """The context of a request without a body."""
-        return await query_context_of(request.headers.getlist("link"), self.services.contexts)
+        return await query_context_of(headers_of(request.scope, b"link"), self.services.contexts)
 
     def answer(
         self, request: Request, body: Any, context: Context, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()

@@ -66,9 +66,8 @@ def fragment_of(body: object, id: str | None) -> dict[str, Any]:
     return {**body, "id": id}
 
 
-def create(body: object, context: Context, old: Entity | None) -> Change:
+def create(entity: Entity, old: object | None) -> Change:
     """5.6.1."""
-    entity = entity_body(body, context)
     if old is not None:
         raise Conflict(f"{entity['id']} exists already; PATCH it, or DELETE it first")
     return Change("upsert", entity["id"], entity)
@@ -104,7 +103,7 @@ def replace(body: object, context: Context, old: Entity) -> Change:
 def merge(body: object, context: Context, old: Entity, common: Common = COMMON) -> Change:
     """5.6.17."""
     document = _in_kind(fragment_of(body, old["id"]), context, old, common)
-    fragments = attributes.attributes_from(document, context.expand, attributes.FRAGMENTS)
+    fragments = context.plain.attributes(document, attributes.FRAGMENTS)
     for name, instances in fragments.items():
         known = old["attrs"].get(name, ())
         for one in instances or ():
@@ -169,7 +168,7 @@ def append(body: object, context: Context, old: Entity, overwrite: bool) -> Outc
 def update(body: object, context: Context, old: Entity) -> Outcome:
     """5.6.2: attributes that are there change, others are added; what cannot be removed or scoped is reported."""
     document = fragment_of(body, old["id"])
-    given = attributes.attributes_from(document, context.expand, attributes.UPDATE)
+    given = context.plain.attributes(document, attributes.UPDATE)
     head = _head(document, context, old["id"])
     reason = "is not there; append it with POST …/attrs"
     homeless = "scope" in head and not old.get("scope")

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from haechi.core.entity import NULL
 from haechi.core.errors import HaechiError, InvalidData, NotSupported
+from haechi.faces.http import header_of, headers_of
 from haechi.faces.ngsi_ld.links import link_context
 from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.ngsi_ld.names import CORE_CONTEXT, Context
@@ -70,11 +71,16 @@ class Parameters:
         return int(text)
 
 
+_NONE = Parameters({}, frozenset())
+
+
 def parameters(request: Request, allowed: str, forms: frozenset[str] = frozenset()) -> Parameters:
     """The query parameters; refuses those the resource does not have (clause 5.5.2) and names what there is.
 
     `forms` are representations of this resource beside those that all know.
     """
+    if not request.scope["query_string"]:
+        return _NONE
     known = {*allowed.split(), "options", "format", "local"}
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
@@ -168,7 +174,7 @@ async def read_batch(request: Request, contexts: Contexts) -> list[tuple[Any, Co
     body, media = await _json(request, (JSON, LD, MERGE))
     if not isinstance(body, list) or not body or None in body:
         raise InvalidData("a batch is a JSON array with at least one member, and null is none", "bad_request")
-    link = link_context(request.headers.getlist("link"))
+    link = link_context(headers_of(request.scope, b"link"))
     if media == LD and link is not None:
         raise InvalidData(_NO_LINK, "bad_request")
     named = _Named(contexts)
@@ -210,9 +216,9 @@ async def _member(body: Any, media: str, link: str | None, named: _Named) -> tup
 
 
 async def _json(request: Request, allowed: tuple[str, ...]) -> tuple[Any, str]:
-    if "content-length" not in request.headers:
+    if header_of(request.scope, b"content-length") is None:
         raise InvalidData("say with Content-Length how long the body is", "length_required")
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media = (header_of(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
     if media not in allowed:
         raise InvalidData(f"Content-Type is {media or 'missing'}; send one of {', '.join(allowed)}", "media_type")
     return parse(await _bytes(request)), media
@@ -227,7 +233,7 @@ async def _with_context(request: Request, body: Any, media: str, contexts: Conte
 def _named(request: Request, body: Any, media: str) -> tuple[Any, Any]:
     """One document without its `@context`, and the value of that, None when there is none; where it stands follows
     from the media type (clause 6.3.5)."""
-    return _parted(body, media, link_context(request.headers.getlist("link")))
+    return _parted(body, media, link_context(headers_of(request.scope, b"link")))
 
 
 def _parted(body: Any, media: str, link: str | None) -> tuple[Any, Any]:

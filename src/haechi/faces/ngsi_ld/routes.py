@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from haechi.core.errors import HaechiError, InvalidData, NotFound
-from haechi.faces.http import PERSON, require
+from haechi.faces.http import PERSON, header_of, require
 from haechi.faces.ngsi_ld import (
     batch,
     csource_subscriptions,
@@ -37,7 +37,9 @@ __all__ = ["NgsiServices", "routes"]
 
 Resource = Callable[..., Awaitable[Response]]
 _SAFE = frozenset({"GET", "HEAD"})
+_REPEATED = [(one, one.lower().encode()) for one in (HEADER, snapshots.HEADER)]  # clauses 6.3.14, 6.3.22
 _Found = tuple[tuple[str, ...], Mapping[str, Resource], list[str]]  # pattern, methods, what stands for its asterisks
+_Place = tuple[tuple[str, ...], Sequence[tuple[int, str]], Sequence[int]]  # pattern; its words, its asterisks by place
 # A path as its segments; * stands for a name or id, which may itself hold an escaped slash.
 _RESOURCES: Mapping[tuple[str, ...], Mapping[str, Resource]] = {
     ("entities",): {"POST": entities.create, "GET": entities.query, "DELETE": purge.purge},
@@ -134,10 +136,9 @@ class _Api:
             response = await self._answer(request)
         except HaechiError as error:
             response = error_response(error)
-        if tenant := request.headers.get(HEADER):
-            response.headers[HEADER] = tenant  # clause 6.3.14
-        if snapshot := request.headers.get(snapshots.HEADER):
-            response.headers[snapshots.HEADER] = snapshot  # clause 6.3.22
+        for name, raw in _REPEATED:
+            if named := header_of(scope, raw):
+                response.headers[name] = named
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -165,11 +166,13 @@ def _path(request: Request) -> str:
     return path.removeprefix(root).strip("/")
 
 
-def _by_place() -> Mapping[tuple[int, str], Sequence[tuple[str, ...]]]:
+def _by_place() -> Mapping[tuple[int, str], Sequence[_Place]]:
     """The patterns by how long they are and what they begin with, which is never an asterisk."""
-    found: dict[tuple[int, str], list[tuple[str, ...]]] = {}
+    found: dict[tuple[int, str], list[_Place]] = {}
     for pattern in _RESOURCES:
-        found.setdefault((len(pattern), pattern[0]), []).append(pattern)
+        words = [(place, word) for place, word in enumerate(pattern) if place and word != "*"]
+        stars = [place for place, word in enumerate(pattern) if word == "*"]
+        found.setdefault((len(pattern), pattern[0]), []).append((pattern, words, stars))
     return found
 
 
@@ -177,10 +180,9 @@ _PLACES = _by_place()
 
 
 def _matching(segments: list[str]) -> _Found | None:
-    for pattern in _PLACES.get((len(segments), segments[0]), ()):
-        if all(want in ("*", have) for want, have in zip(pattern, segments, strict=True)):
-            names = [have for want, have in zip(pattern, segments, strict=True) if want == "*"]
-            return pattern, _RESOURCES[pattern], names
+    for pattern, words, stars in _PLACES.get((len(segments), segments[0]), ()):
+        if not words or all(segments[place] == word for place, word in words):
+            return pattern, _RESOURCES[pattern], [segments[place] for place in stars]
     return None
 
 
@@ -193,7 +195,8 @@ def _below(request: Request, method: str) -> _Found | None:
 def _find(request: Request) -> _Found:
     """The resource of a path and what stands for its asterisks."""
     path = _path(request)
-    found = _matching([unquote(one) for one in path.split("/")])
+    segments = path.split("/")
+    found = _matching([unquote(one) for one in segments] if "%" in path else segments)
     if found:
         return found
     raise NotFound(

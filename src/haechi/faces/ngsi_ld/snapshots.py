@@ -14,6 +14,7 @@ from starlette.responses import Response
 from haechi.core.errors import Conflict, HaechiError, InvalidData, NotFound, NotSupported, Unavailable
 from haechi.core.times import format_iso, parse_iso, to_us
 from haechi.core.urn import is_uri
+from haechi.faces.http import header_of
 from haechi.faces.ngsi_ld import posted, queries
 from haechi.faces.ngsi_ld.distributed import dispatch
 from haechi.faces.ngsi_ld.distributed.wider import WiderFace
@@ -24,6 +25,7 @@ from haechi.services.ngsi_ld.names import Context
 from haechi.services.ngsi_ld.snapshots import LARGEST, PRIORITY, TOGETHER, pages
 
 HEADER = "NGSILD-Snapshot"
+_RAW_HEADER = HEADER.lower().encode()
 PATH = "/ngsi-ld/v1/snapshots/"
 _GIVEN = frozenset({"id", "type", "snapshotQueries", "snapshotPriority", "expiresAt"})
 _CHANGING = frozenset({"type", "snapshotPriority", "expiresAt"})
@@ -199,7 +201,7 @@ async def _poured(face: Face, id: str, part: Part) -> str:
 
 def face_for(face: Face, request: Request, pattern: tuple[str, ...]) -> Face:
     """The face of the snapshot a request names (6.3.22), of entities and what kinds of them there are."""
-    named = request.headers.get(HEADER)
+    named = header_of(request.scope, _RAW_HEADER)
     if named is None or pattern[0] not in _OF_ENTITIES:
         return face
     id = unquote(named.rpartition("/")[2])

@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 
 from haechi.core.errors import InvalidData, NotFound
+from haechi.faces.http import header_of
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.services.registrations.copies import Copy
@@ -21,6 +22,7 @@ from haechi.services.tenants.names import DEFAULT, checked, split
 from haechi.services.tenants.told import TenantNotifier
 
 HEADER = "NGSILD-Tenant"
+_RAW_HEADER = HEADER.lower().encode()
 _MAPPED = frozenset({"store", "write", "contexts", "notifier", "history", "sources"})
 _COMMON = frozenset({"clock", "watched_anew", "tenants", "expiry", "shelf", "instances_most", "every_source"})
 # What makes a tenant that is not there yet (clause 5.5.10); every other operation needs one that is.
@@ -63,7 +65,7 @@ class Faces:
 
     def of(self, request: Request, resource: tuple[str, ...]) -> Face:
         """`InvalidData` when there is no such tenant and the operation makes none."""
-        name = request.headers.get(HEADER, DEFAULT)
+        name = header_of(request.scope, _RAW_HEADER) or DEFAULT
         if name == DEFAULT:
             return self._faces[DEFAULT]
         if not self._services.tenants.knows(checked(name)):
