@@ -46,7 +46,7 @@ class Face:
         self.maps = EntityMaps()
         self.rendered = Rendered()
         self.asked = Asked()
-        self.repeated = Repeated(services.store, services.contexts, services.sources, self.rendered)
+        self.repeated = Repeated(services, self.lookups, self.rendered)
 
     @cached_property
     def snapshots(self) -> Snapshots:

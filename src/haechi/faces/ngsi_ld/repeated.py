@@ -14,13 +14,12 @@ from starlette.types import Scope
 
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld.links import link_context
+from haechi.faces.ngsi_ld.lookups import Lookups
 from haechi.faces.ngsi_ld.rendered import Rendered
-from haechi.faces.ngsi_ld.services import LiveModel
+from haechi.faces.ngsi_ld.services import NgsiServices
 from haechi.ports import EntityQuery
-from haechi.services.ngsi_ld.contexts import Contexts
 from haechi.services.ngsi_ld.names import Context
 from haechi.services.ngsi_ld.representation import View
-from haechi.services.registrations.sources import Sources
 
 PLANS = 256  # ways to ask remembered
 ANSWERS = 4_096  # entities remembered as they were last answered
@@ -59,8 +58,9 @@ class Plan:
 class Repeated:
     """One per face; that of a tenant or a snapshot remembers nothing."""
 
-    def __init__(self, store: LiveModel, contexts: Contexts, sources: Sources, rendered: Rendered) -> None:
-        self._store, self._contexts, self._sources, self._rendered = store, contexts, sources, rendered
+    def __init__(self, services: NgsiServices, lookups: Lookups, rendered: Rendered) -> None:
+        self._store, self._contexts, self._sources = services.store, services.contexts, services.sources
+        self._lookups, self._rendered = lookups, rendered
         self._plans: OrderedDict[_Key, Plan] = OrderedDict()
         self._entities: OrderedDict[tuple[int, str], Answer] = OrderedDict()
         self._made = 0
@@ -93,17 +93,17 @@ class Repeated:
         url = plan.url
         if url is not None and await self._contexts.resolve(url, counted=False) is not plan.view.context:
             return None  # it was loaded anew: the resource learns with what it says now
-        found = self._page(plan) if plan.question is not None else self._entity(plan, asked[1])
+        found = self._page(plan) if plan.question is not None else await self._entity(plan, asked[1])
         if url is not None and found is not None:
             await self._contexts.resolve(url)  # a use of it; where the resource answers, it counts
         return found
 
-    def _entity(self, plan: Plan, id: str) -> Answer | None:
+    async def _entity(self, plan: Plan, id: str) -> Answer | None:
         version = self._store.version()  # before the reading: what is committed in between is a later version's
         known = self._entities.get((plan.number, id))
         if known is not None and known.version == version:
             return known
-        document = self._store.load([id]).get(id) if is_uri(id) else None
+        document = (await self._lookups.of([id])).get(id) if is_uri(id) else None
         if document is None:
             return None
         found = _answer(version, plan.links[0], self._rendered.of([document], plan.view)[0])

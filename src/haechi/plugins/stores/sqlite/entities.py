@@ -225,12 +225,11 @@ class SqliteEntities:
         if len(ids) == 1:
             one = values.named(db, ids[0])
             return {} if one is None else {one.id: values.body(db, one)}
+        if len(ids) <= live.TOGETHER:
+            return {one.id: values.body(db, one) for one in values.all_named(db, ids)}
         with entity_query.snapshot(db):
-            return {
-                one.id: values.body(db, one)
-                for some in chunks(ids, live.TOGETHER)
-                for one in values.all_named(db, some)
-            }
+            some = [values.all_named(db, few) for few in chunks(ids, live.TOGETHER)]
+            return {one.id: values.body(db, one) for found in some for one in found}
 
     def _load_to_write(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The writing thread sees what it wrote last without asking, and will not have to look up what it asks now."""

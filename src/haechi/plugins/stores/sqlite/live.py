@@ -39,7 +39,7 @@ _PUT = (
     "WHERE excluded.observed_at >= live.observed_at"
 )
 TOGETHER = 500  # documents asked for at once at most
-_SIZES = (1, 20, 100, TOGETHER)  # of lists in statements: few forms, so that each is compiled once
+_SIZES = (1, 5, 10, 20, 50, 100, TOGETHER)  # of lists in statements: few forms, so that each is compiled once
 
 Row = tuple[int, int, Any, str | None, int, int]  # as _COLUMNS
 _T = TypeVar("_T")
@@ -62,7 +62,10 @@ _OF_TYPE = (
 )
 _PAGE = f"SELECT number, id, body, {_COLUMNS} FROM ({_OF_TYPE}) AS entity LEFT JOIN {_JOIN}"
 _MARKS = {size: ",".join("?" * size) for size in _SIZES}
-_BY_ID = {size: f"SELECT number, id, body FROM entity WHERE id IN ({marks})" for size, marks in _MARKS.items()}
+_BY_ID = {
+    size: f"SELECT number, id, body, {_COLUMNS} FROM entity LEFT JOIN {_JOIN} WHERE id IN ({marks})"
+    for size, marks in _MARKS.items()
+}
 _BY_NUMBER = {
     size: f"SELECT number, id, body FROM entity WHERE number IN ({marks}) ORDER BY number"
     for size, marks in _MARKS.items()
@@ -87,8 +90,8 @@ class LiveReader:
         return Document(id, found[0][1], () if found[0][2] is None else [row[2:] for row in found])
 
     def all_named(self, db: sqlite3.Connection, ids: Sequence[str]) -> list[Document]:
-        """Those of at most TOGETHER entities that exist, in no order. Call it inside of one transaction."""
-        return self._with_rows(db, _ask(db, _BY_ID, ids))
+        """Those of at most TOGETHER entities that exist, in no order, with their rows of the same instant."""
+        return _documents(_ask(db, _BY_ID, ids))
 
     def numbered(self, db: sqlite3.Connection, numbers: Sequence[int]) -> list[Document]:
         """Those of at most TOGETHER entities that exist, by rising number. Call it inside of one transaction."""
@@ -96,12 +99,7 @@ class LiveReader:
 
     def page(self, db: sqlite3.Connection, type: str, limit: int, offset: int) -> list[Document]:
         """Those of one type by rising number, with their rows of the same instant."""
-        found = db.execute(_PAGE, (type, limit, offset)).fetchall()
-        found.sort(key=_NUMBER)
-        pages = [list(rows) for _, rows in groupby(found, _NUMBER)]
-        return [
-            Document(rows[0][1], rows[0][2], () if rows[0][3] is None else [row[3:] for row in rows]) for rows in pages
-        ]
+        return _documents(sorted(db.execute(_PAGE, (type, limit, offset)).fetchall(), key=_NUMBER))
 
     def _with_rows(self, db: sqlite3.Connection, found: Sequence[tuple[int, str, bytes]]) -> list[Document]:
         rows = self.rows(db, [number for number, _, _ in found])
@@ -234,6 +232,14 @@ class LiveWriter:
         if number > _MOST:
             raise NotSupported(f"more than {_MOST:,} names of observed attributes; map devices to fewer")
         self._attributes[name] = number
+
+
+def _documents(found: Sequence[Any]) -> list[Document]:
+    """Of rows of number, id, body, and what was observed since, side by side for each number."""
+    entities = [list(rows) for _, rows in groupby(found, _NUMBER)]
+    return [
+        Document(rows[0][1], rows[0][2], () if rows[0][3] is None else [row[3:] for row in rows]) for rows in entities
+    ]
 
 
 def _ask(db: sqlite3.Connection, statements: Mapping[int, str], wanted: Sequence[Any]) -> list[Any]:
