@@ -11,7 +11,7 @@ from haechi.core.errors import InvalidData
 from haechi.core.pattern import compile_pattern
 from haechi.core.times import parse_iso
 from haechi.core.urn import is_uri
-from haechi.services.ngsi_ld import geoq, languages, q, scopeq, typeq
+from haechi.services.ngsi_ld import geoq, languages, q, scopeq, temporal, typeq
 from haechi.services.ngsi_ld.linked import DEEPEST, Join
 from haechi.services.ngsi_ld.names import Context
 from haechi.services.ngsi_ld.paths import Load, no_entity
@@ -115,6 +115,7 @@ def compile_subscription(body: Document, context: Context, told: Context, load: 
     if not body.get("entities") and not watched:
         raise wrong("entities", "or watchedAttributes must say what to watch")
     triggers = _triggers(body)
+    _check_moments(body)
     return Subscription(
         id=str(body["id"]),
         selectors=tuple(_selector(one, context) for one in _objects(body, "entities")),
@@ -183,6 +184,16 @@ def _test(body: Document, context: Context, load: Load) -> Test | None:
     if not tests:
         return None
     return tests[0] if len(tests) == 1 else lambda entity: all(test(entity) for test in tests)
+
+
+def _check_moments(body: Document) -> None:
+    """temporalQ chooses registrations by what time they have something of (clauses 5.2.12, 5.11.7). What changes is
+    told when it does (clause 5.8.6 knows no time but that): of a subscription to entities it is sound or refused."""
+    if body.get("temporalQ") is None:
+        return
+    given = temporal.flat({"temporalQ": body["temporalQ"]})
+    if temporal.parse(given.get).timerel is None:
+        raise wrong("temporalQ", "needs timerel and timeAt (clause 5.2.21)")
 
 
 def _geo_text(place: Document, name: str) -> str | None:
