@@ -212,3 +212,20 @@ async def test_5_6_7_a_member_whose_context_is_missing_fails_alone(api: Api) -> 
     assert response.json()["success"] == [URN]
     kinds = [one["error"]["type"].rpartition("/")[2] for one in response.json()["errors"]]
     assert kinds == ["BadRequestData", "LdContextNotAvailable"]
+
+
+@pytest.mark.parametrize("media", ["application/json", "application/ld+json", "application/geo+json"])
+async def test_6_3_10_a_link_to_another_page_is_of_the_media_type_asked_for(api: Api, media: str) -> None:
+    for number in range(3):
+        await api.make(str(number), level=number)
+    asked, accept = {"type": "Building", "limit": "1", "offset": "1"}, {"Accept": media}
+    body = {"type": "Query", "entities": [{"type": "Building"}]}
+    page = {"limit": "1", "offset": "1"}
+    for answer in (
+        await api.http.get("entities", params=asked, headers=accept),
+        await api.http.get("entities", params=asked, headers=accept),  # as it is remembered
+        await api.http.post("entityOperations/query", params=page, json=body, headers=accept),
+    ):
+        assert answer.headers["content-type"].partition(";")[0] == media
+        for where in ("next", "prev"):
+            assert f'rel="{where}";type="{media}"' in answer.headers["link"]

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from haechi.core.entity import Entity
 from haechi.core.errors import NotFound
 from haechi.faces.ngsi_ld.face import Face
+from haechi.faces.ngsi_ld.queries import links_as
 from haechi.faces.ngsi_ld.requests import GEO, JSON
 from haechi.faces.ngsi_ld.wanted import Wanted
 from haechi.services.ngsi_ld import linked, versions
@@ -73,7 +74,7 @@ def _with_context(wanted: Wanted, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(face: Face, wanted: Wanted, body: Any, entities: Sequence[Entity], headers: Headers) -> Response:
-    pairs = list(headers)
+    pairs = links_as(headers, wanted.media)
     status = 200
     if wanted.version is not None:
         pairs.append(("Preference-Applied", "ngsi-ld={}.{}".format(*wanted.version)))

@@ -13,7 +13,7 @@ from haechi.core.times import format_iso, to_us
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld.face import Face, no_content
 from haechi.faces.ngsi_ld.queries import counted, page_links, page_of
-from haechi.faces.ngsi_ld.requests import JSON, answer_type, parameters, read_named
+from haechi.faces.ngsi_ld.requests import answer_type, parameters, read_named
 from haechi.services.ngsi_ld.names import CORE_URL, Context
 from haechi.services.ngsi_ld.typeq import renamed
 from haechi.services.registrations.watch import Watch
@@ -46,8 +46,8 @@ async def query(face: Face, request: Request) -> Response:
     limit, offset = page_of(given)
     found = [*face.services.sources.watch.all(), *face.services.sources.copies.watches()]
     page = [await _shown(face, one, context, "sysAttrs" in given.options) for one in found[offset : offset + limit]]
-    links = page_links(PATH, given.given, (limit, offset), offset + limit < len(found))
-    headers = [("Link", one.replace("; rel", ";rel").replace(JSON, answer_type(request))) for one in links]
+    links = page_links(PATH, given.given, (limit, offset), offset + limit < len(found), answer_type(request))
+    headers = [("Link", one.replace("; rel", ";rel")) for one in links]
     if counted(given):
         headers.append(("NGSILD-Results-Count", str(len(found))))
     return face.answer(request, page, context, headers)

@@ -15,7 +15,7 @@ from haechi.core.errors import InvalidData
 from haechi.core.pattern import compile_pattern, matching
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld.face import Face
-from haechi.faces.ngsi_ld.requests import Parameters
+from haechi.faces.ngsi_ld.requests import JSON, Parameters
 from haechi.faces.ngsi_ld.views import PARAMETERS as SHOWN
 from haechi.faces.ngsi_ld.views import join_of
 from haechi.ports import EntityPage, EntityQuery, EntityStore
@@ -196,15 +196,30 @@ def page_of(given: Parameters) -> tuple[int, int]:
     return limit, given.number("offset", 0, 0, 10**9)
 
 
-def page_links(path: str, given: Mapping[str, str], page: tuple[int, int], more: bool) -> list[str]:
-    """Link headers to the next and previous page (clause 6.3.10)."""
+def page_links(path: str, given: Mapping[str, str], page: tuple[int, int], more: bool, media: str = JSON) -> list[str]:
+    """Link headers to the next and previous page (clause 6.3.10), which come in the same media type."""
     limit, offset = page
     links = []
     if more and limit:
-        links.append(f'<{_address(path, given, limit, offset + limit)}>; rel="next";type="application/json"')
+        links.append(f'<{_address(path, given, limit, offset + limit)}>; rel="next"{_typed(media)}')
     if offset > 0 and limit:
-        links.append(f'<{_address(path, given, limit, max(offset - limit, 0))}>; rel="prev";type="application/json"')
+        links.append(f'<{_address(path, given, limit, max(offset - limit, 0))}>; rel="prev"{_typed(media)}')
     return links
+
+
+def links_as(headers: Sequence[tuple[str, str]], media: str) -> list[tuple[str, str]]:
+    """Headers of an answer in JSON as they are of one in another media type: its pages are of that type, too."""
+    if media == JSON:
+        return list(headers)
+    plain = _typed(JSON)
+    return [
+        (name, value.removesuffix(plain) + _typed(media) if name == "Link" and value.endswith(plain) else value)
+        for name, value in headers
+    ]
+
+
+def _typed(media: str) -> str:
+    return f';type="{media}"'
 
 
 def _address(path: str, given: Mapping[str, str], limit: int, offset: int) -> str:

@@ -15,7 +15,7 @@ from haechi.faces.http import PERSON, require
 from haechi.faces.ngsi_ld.errors import conflict
 from haechi.faces.ngsi_ld.face import Face, no_content
 from haechi.faces.ngsi_ld.queries import counted, page_links, page_of
-from haechi.faces.ngsi_ld.requests import JSON, Parameters, answer_type, parameters, read
+from haechi.faces.ngsi_ld.requests import Parameters, answer_type, parameters, read
 from haechi.ports import EntityQuery
 from haechi.services.ngsi_ld import geoq, q, scopeq, typeq
 from haechi.services.ngsi_ld.names import Context
@@ -137,8 +137,8 @@ async def query(face: Face, request: Request) -> Response:
     limit, offset = page_of(given)
     page = found[offset : offset + limit]
     sys_attrs, whole = "sysAttrs" in given.options, open_to(request)
-    links = page_links(PATH, given.given, (limit, offset), offset + limit < len(found))
-    headers = [("Link", one.replace("; rel", ";rel").replace(JSON, answer_type(request))) for one in links]
+    links = page_links(PATH, given.given, (limit, offset), offset + limit < len(found), answer_type(request))
+    headers = [("Link", one.replace("; rel", ";rel")) for one in links]
     if counted(given):
         headers.append(("NGSILD-Results-Count", str(len(found))))
     return face.answer(request, [document_of(one, context, sys_attrs, whole) for one in page], context, headers)

@@ -16,7 +16,7 @@ from haechi.faces.ngsi_ld.distributed.asking import encountered
 from haechi.faces.ngsi_ld.face import Face, json_answer, no_content
 from haechi.faces.ngsi_ld.hosted import url_of
 from haechi.faces.ngsi_ld.queries import page_links, page_of
-from haechi.faces.ngsi_ld.requests import JSON, answer_type, parameters, read_named
+from haechi.faces.ngsi_ld.requests import answer_type, parameters, read_named
 from haechi.services.ngsi_ld import versions
 from haechi.services.ngsi_ld.contexts import PATH as CONTEXTS
 from haechi.services.ngsi_ld.names import CORE_URL, Context, is_core
@@ -56,9 +56,8 @@ async def query(face: Face, request: Request) -> Response:
     page = found[offset : offset + limit]
     shown = [await _shown(face, one, context, sys_attrs="sysAttrs" in given.options) for one in page]
     headers = _edition(request)
-    media = answer_type(request)
-    for link in page_links(PATH, given.given, (limit, offset), more=offset + limit < len(found)):
-        headers.append(("Link", link.replace("; rel", ";rel").replace(JSON, media)))
+    for link in page_links(PATH, given.given, (limit, offset), offset + limit < len(found), answer_type(request)):
+        headers.append(("Link", link.replace("; rel", ";rel")))
     if given.flag("count") or "count" in given.options:
         headers.append(("NGSILD-Results-Count", str(len(found))))
     return face.answer(request, shown, context, headers)

@@ -15,7 +15,7 @@ from haechi.core.times import to_us
 from haechi.core.urn import type_of
 from haechi.faces.ngsi_ld import entity_maps, posted, queries
 from haechi.faces.ngsi_ld.face import Face
-from haechi.faces.ngsi_ld.requests import Parameters, parameters
+from haechi.faces.ngsi_ld.requests import Parameters, answer_type, parameters
 from haechi.faces.ngsi_ld.temporal import uri_of
 from haechi.faces.ngsi_ld.views import view_of
 from haechi.ports import EntityQuery, EvolutionQuery
@@ -116,7 +116,8 @@ async def _query(
         asked, scoped={one["id"]: search.scoped[one["id"]] for one in entities if one["id"] in search.scoped}
     )
     answer = await face.ask(_answers(face).of, entities[: page[0]], shown)
-    headers = [("Link", one) for one in queries.page_links(request.url.path, given.given, page, more)]
+    links = queries.page_links(request.url.path, given.given, page, more, answer_type(request))
+    headers = [("Link", one) for one in links]
     if count:
         headers.append(("NGSILD-Results-Count", str(total)))
     if mapped is not None:
