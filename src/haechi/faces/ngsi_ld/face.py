@@ -57,19 +57,35 @@ class Face:
         """What a snapshot is called on the shelf of all tenants."""
         return f"{self.tenant} {id}"
 
+    def past_name(self, id: str) -> str:
+        """What the past in a snapshot is called there."""
+        return f"{self.copy_name(id)} past"
+
     def copy_of(self, id: str) -> "Face":
-        """The face whose entities are those of a snapshot; history is not part of it."""
+        """The face whose entities are those of a snapshot; what was is apart (`past_of`)."""
         if id not in self._copies:
             copy = self.services.shelf.copies.open(self.copy_name(id))
             services = replace(self.services, store=copy.store, write=copy.write, history=None)
             self._copies[id] = Face(services, self.tenant)
         return self._copies[id]
 
+    def past_of(self, id: str) -> "Face":
+        """The face whose past is that of a snapshot; its entities are those that had one."""
+        name = self.past_name(id)
+        if name not in self._copies:
+            copy = self.services.shelf.copies.open(name)
+            services = replace(self.services, store=copy.store, write=copy.write, history=copy.past)
+            made = self._copies[name] = Face(services, self.tenant)
+            made.maps = self.copy_of(id).maps
+        return self._copies[name]
+
     def forget_copy(self, id: str) -> None:
-        """The snapshot, its entities and its face."""
+        """The snapshot, its entities, their past and its faces."""
         self.snapshots.remove(id)
-        self._copies.pop(id, None)
-        self.services.shelf.copies.remove(self.copy_name(id))
+        for name in (id, self.past_name(id)):
+            self._copies.pop(name, None)
+        for name in (self.copy_name(id), self.past_name(id)):
+            self.services.shelf.copies.remove(name)
 
     @property
     def history(self) -> EvolutionReader:

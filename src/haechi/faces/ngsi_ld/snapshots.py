@@ -15,7 +15,7 @@ from haechi.core.errors import Conflict, HaechiError, InvalidData, NotFound, Not
 from haechi.core.times import format_iso, parse_iso, to_us
 from haechi.core.urn import is_uri
 from haechi.faces.http import header_of
-from haechi.faces.ngsi_ld import posted, queries
+from haechi.faces.ngsi_ld import posted, queries, snapshot_past
 from haechi.faces.ngsi_ld.distributed import dispatch
 from haechi.faces.ngsi_ld.distributed.wider import WiderFace
 from haechi.faces.ngsi_ld.face import Face, json_answer, no_content
@@ -25,11 +25,11 @@ from haechi.services.ngsi_ld.names import Context
 from haechi.services.ngsi_ld.snapshots import LARGEST, PRIORITY, TOGETHER, pages
 
 HEADER = "NGSILD-Snapshot"
+_QUERIES = ("snapshotQueries", "snapshotTemporalQueries")
 _RAW_HEADER = HEADER.lower().encode()
 PATH = "/ngsi-ld/v1/snapshots/"
-_GIVEN = frozenset({"id", "type", "snapshotQueries", "snapshotPriority", "expiresAt"})
+_GIVEN = frozenset({"id", "type", "snapshotPriority", "expiresAt", *_QUERIES})
 _CHANGING = frozenset({"type", "snapshotPriority", "expiresAt"})
-_LATER = frozenset({"snapshotTemporalQueries"})
 _OF_ENTITIES = frozenset({"entities", "entityOperations", "entityMaps", "types", "attributes"})
 _events = structlog.get_logger("snapshots")
 Part = AsyncIterator[dict[str, Any]]  # entities by id, some at a time
@@ -41,12 +41,24 @@ async def create(face: Face, request: Request) -> Response:
     parameters(request, "")
     body, context = await face.body(request)
     document = _document(face, body, _GIVEN)
-    asked = body.get("snapshotQueries")
-    if not isinstance(asked, list) or not asked:
-        raise InvalidData("snapshotQueries says what to copy: a list of queries, at least one", "bad_request")
-    parts = [_part(face, request, one, context) for one in asked]
-    document |= {"snapshotQueries": asked, "snapshotQueriesDetails": [{"resultStatus": "preparing"} for _ in asked]}
-    return await _made(face, document, lambda: _fill(face, document, parts))
+    asked = {name: _listed(body, name) for name in _QUERIES if name in body}
+    if not asked:
+        raise InvalidData(f"{' or '.join(_QUERIES)} says what to copy; send one, or both", "bad_request")
+    parts = [_part(face, request, one, context) for one in asked.get("snapshotQueries", ())]
+    pasts = [snapshot_past.read(face, one, context) for one in asked.get("snapshotTemporalQueries", ())]
+    document |= asked | _preparing(asked)
+    return await _made(face, document, lambda: _fill(face, document, parts, pasts))
+
+
+def _listed(body: Mapping[str, Any], name: str) -> list[Any]:
+    if not isinstance(body[name], list) or not body[name]:
+        raise InvalidData(f"{name} is a list of queries, at least one", "bad_request")
+    found: list[Any] = body[name]
+    return found
+
+
+def _preparing(asked: Mapping[str, Sequence[Any]]) -> dict[str, list[dict[str, str]]]:
+    return {f"{name}Details": [{"resultStatus": "preparing"} for _ in many] for name, many in asked.items()}
 
 
 async def clone(face: Face, request: Request, id: str) -> Response:
@@ -55,11 +67,10 @@ async def clone(face: Face, request: Request, id: str) -> Response:
     body, _ = await face.body(request)
     source = _kept(face, id)
     document = _document(face, body, _CHANGING | {"id"})
-    asked = source["snapshotQueries"]
-    document |= {"snapshotQueries": asked, "snapshotQueriesDetails": [{"resultStatus": "preparing"} for _ in asked]}
-    status = {name: source[name] for name in ("snapshotStatus", "snapshotQueriesDetails")}
-    store = face.copy_of(source["id"]).services.store
-    return await _made(face, document, lambda: _clone(face, document, _here(store, EntityQuery()), status))
+    asked = {name: source[name] for name in _QUERIES if name in source}
+    document |= asked | _preparing(asked)
+    status = {name: source[name] for name in ("snapshotStatus", *(f"{one}Details" for one in asked))}
+    return await _made(face, document, lambda: _clone(face, document, source["id"], status))
 
 
 async def retrieve(face: Face, request: Request, id: str) -> Response:
@@ -109,8 +120,6 @@ def _kept(face: Face, id: str) -> dict[str, Any]:
 
 def _document(face: Face, body: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
     """What a client may say of a snapshot, with what it leaves out."""
-    if later := sorted(_LATER & body.keys()):
-        raise NotSupported(f"{later[0]}: history is not copied; ask the temporal API with its time")
     if wrong := sorted(body.keys() - allowed):
         raise InvalidData(f"{wrong[0]} is not the client's to say; leave it out", "bad_request")
     if body.get("type", "Snapshot") != "Snapshot":
@@ -167,17 +176,27 @@ async def _made(face: Face, document: dict[str, Any], fill: Callable[[], Any]) -
     return Response(status_code=201, headers={"Location": PATH + quote(document["id"], safe=":")})
 
 
-async def _fill(face: Face, document: dict[str, Any], parts: Sequence[Part]) -> None:
+async def _fill(
+    face: Face, document: dict[str, Any], parts: Sequence[Part], pasts: Sequence[snapshot_past.PastQuery]
+) -> None:
     """What became of each query, and of all (5.16.1.4); one that found nothing has no success to tell."""
-    results = [await _poured(face, document["id"], one) for one in parts]
+    now = [await _poured(face, document["id"], one) for one in parts]
+    results = [*now, *(then := await snapshot_past.filled(face, document["id"], pasts))]
     status = "failure" if "success" not in results else "success" if set(results) == {"success"} else "partial"
-    details = [{"resultStatus": one} for one in results]
-    _done(face, {**document, "snapshotStatus": status, "snapshotQueriesDetails": details})
+    told = {
+        f"{name}Details": [{"resultStatus": one} for one in many]
+        for name, many in zip(_QUERIES, (now, then), strict=True)
+        if many
+    }
+    _done(face, {**document, "snapshotStatus": status, **told})
 
 
-async def _clone(face: Face, document: dict[str, Any], part: Part, status: Mapping[str, Any]) -> None:
+async def _clone(face: Face, document: dict[str, Any], source: str, status: Mapping[str, Any]) -> None:
     """As its source is, unless it could not be copied."""
+    part = _here(face.copy_of(source).services.store, EntityQuery())
     failed = await _poured(face, document["id"], part) == "failure"
+    if "snapshotTemporalQueries" in document:
+        failed |= await snapshot_past.cloned(face, document["id"], source) == "failure"
     _done(face, {**document, "snapshotStatus": "failure"} if failed else {**document, **status})
 
 
@@ -202,11 +221,14 @@ async def _poured(face: Face, id: str, part: Part) -> str:
 def face_for(face: Face, request: Request, pattern: tuple[str, ...]) -> Face:
     """The face of the snapshot a request names (6.3.22), of entities and what kinds of them there are."""
     named = header_of(request.scope, _RAW_HEADER)
-    if named is None or pattern[0] not in _OF_ENTITIES:
+    is_past = pattern[0] == "temporal"
+    if named is None or not (is_past or pattern[0] in _OF_ENTITIES):
         return face
+    if is_past and request.method not in {"GET", "HEAD"} and pattern[1] != "entityOperations":
+        raise NotSupported("the past in a snapshot is only read; leave NGSILD-Snapshot out to change what was")
     id = unquote(named.rpartition("/")[2])
     kept = _kept(face, id)
     if kept["snapshotStatus"] == "preparing":
         raise Unavailable(f"snapshot {id} is still being filled; ask again in a moment")
     kept["lastUsedAt"] = format_iso(to_us(face.services.clock.now()))
-    return face.copy_of(id)
+    return face.past_of(id) if is_past else face.copy_of(id)

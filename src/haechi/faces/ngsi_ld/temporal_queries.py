@@ -82,7 +82,7 @@ async def create_map(face: Face, request: Request) -> Response:
     given, context = parameters(request, f"{_QUERY} {entity_maps.PARAMETERS}", FORMS), await face.context(request)
     _check_width(given)
     selectors = [_question(queries.selector_of(given, context))]
-    search, _ = _search(face, given, context)
+    search, _ = search_of(face, given, context)
     return entity_maps.answer_with(face, request, await _made(face, given, search, selectors))
 
 
@@ -90,12 +90,19 @@ async def query_by_post(face: Face, request: Request) -> Response:
     """POST /temporal/entityOperations/query (5.7.4, 6.24): the same with a Query (clause 5.2.23) as body."""
     beside = parameters(request, f"limit offset count {entity_maps.PARAMETERS}", FORMS)
     body, context = await face.body(request)
+    asked, selectors = posted_from(body, context)
+    given = Parameters({**asked, **beside.given}, beside.options)
+    return await _query(face, request, given, context, selectors)
+
+
+def posted_from(body: Any, context: Context) -> tuple[dict[str, str], list[EntityQuery]]:
+    """The parameters that a Query with a temporalQ stands for, and what it selects."""
     members = body if isinstance(body, dict) else {}
     rest = {name: one for name, one in members.items() if name not in _TEMPORAL} if members else body
     asked, selectors = posted.read(rest, context)
-    given = Parameters({**asked, **temporal.flat(members), **beside.given}, beside.options)
-    _check_width(given)
-    return await _query(face, request, given, context, [_question(one) for one in selectors])
+    given = {**asked, **temporal.flat(members)}
+    _check_width(Parameters(given, frozenset()))
+    return given, [_question(one) for one in selectors]
 
 
 def _question(one: queries.Selector) -> EntityQuery:
@@ -105,7 +112,7 @@ def _question(one: queries.Selector) -> EntityQuery:
 async def _query(
     face: Face, request: Request, given: Parameters, context: Context, selectors: list[EntityQuery]
 ) -> Response:
-    search, asked = _search(face, given, context)
+    search, asked = search_of(face, given, context)
     mapped, status = await _followed(face, request, given, search, selectors)
     if mapped is not None:
         selectors = [narrowed for one in selectors if (narrowed := _among(one, mapped)) is not None]
@@ -127,7 +134,8 @@ async def _query(
     return response
 
 
-def _search(face: Face, given: Parameters, context: Context) -> tuple[Search, Asked]:
+def search_of(face: Face, given: Parameters, context: Context) -> tuple[Search, Asked]:
+    """What finds the entities of a temporal query, and what it asks of them."""
     asked = asked_of(given, context)
     if asked.time.timerel is None and not asked.time.named:
         raise InvalidData("a temporal query needs timerel and timeAt (clause 5.7.4); add them", "bad_request")

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from haechi.core.errors import Busy, InvalidData, NotFound
 from haechi.core.frame import Frame
 from haechi.core.times import format_iso
-from haechi.ports import Change, EntityCensus, EntityQuery, EntityStore, EntityVersion, RecordStore
+from haechi.ports import Change, EntityCensus, EntityQuery, EntityStore, EntityVersion, EvolutionReader, RecordStore
 from haechi.services.ngsi_ld import q
 
 COLLECTIONS: Mapping[str, tuple[str, ...]] = {"snapshots": ()}
@@ -22,11 +24,24 @@ class Entities(EntityStore, EntityCensus, EntityVersion, Protocol):
     """Entities and what kinds of them there are."""
 
 
+class Past(EvolutionReader, Protocol):
+    """What was, in one snapshot. Blocking."""
+
+    def keep(self, rows: pa.Table) -> None:
+        """Rows of `core.instances.INSTANCES` instead of those there were; durable when it returns."""
+
+    def whole(self) -> pa.Table:
+        """All rows."""
+
+
 class Copy(Protocol):
     """The entities of one snapshot."""
 
     @property
     def store(self) -> Entities: ...
+
+    @property
+    def past(self) -> Past: ...
 
     async def write(self, frame: Frame) -> None:
         """Obeys the commands; returns when reads see it."""

@@ -58,7 +58,7 @@ class Answers:
             return self._composed(entities, asked, self._deleted(ids, asked), {})
         if asked.form == "aggregated":
             return self._aggregated(entities, ids, asked)
-        query = _query(ids, asked)
+        query = query_of(ids, asked)
         table = self._history.evolution(replace(query, limit=self._most + 1))
         if table.num_rows <= self._most:
             return self._composed(entities, asked, _ascending(table, query), {})
@@ -124,7 +124,7 @@ class Answers:
         return [*(row for one in asked.scoped.values() for row in one.rows), *kept]
 
     def _aggregated(self, entities: Sequence[Entity], ids: tuple[str, ...], asked: Asked) -> Answer:
-        sums, how = self._periods(replace(_query(ids, asked), last=None, limit=_ALL), asked.time)
+        sums, how = self._periods(replace(query_of(ids, asked), last=None, limit=_ALL), asked.time)
         of: dict[str, list[dict[str, Any]]] = {}
         for one in sums:
             if asked.view.shows(one["attribute"]) and not asked.bare and one["attribute"] != SCOPE:
@@ -156,7 +156,8 @@ class Answers:
         return rows
 
 
-def _query(ids: tuple[str, ...], asked: Asked) -> EvolutionQuery:
+def query_of(ids: tuple[str, ...], asked: Asked) -> EvolutionQuery:
+    """The question to history for the evolution of these entities."""
     time = asked.time
     return EvolutionQuery(
         ids,
