@@ -20,6 +20,7 @@ from haechi.core.times import from_us
 from haechi.plugins.stores.iceberg.reader import IcebergFiles
 from haechi.plugins.stores.iceberg.settings import HistorySettings
 from haechi.plugins.stores.iceberg.store import IcebergStore
+from haechi.plugins.stores.iceberg.written import WriterCatalogue
 from haechi.ports import Record, SeriesQuery
 from haechi.services.history import HistoryTail, HistoryWriter
 
@@ -323,15 +324,15 @@ def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost_or_doubled(
     history: Bench, monkeypatch: pytest.MonkeyPatch, *, reached: bool
 ) -> None:
     history.feed(flow(MIDNIGHT, 1.0), flow(MIDNIGHT + 1, 2.0, link="mqtt"))
-    real = SqlCatalog.commit_table
+    real = WriterCatalogue.commit_table
 
-    def failing(self: SqlCatalog, *arguments: Any) -> Any:
+    def failing(self: WriterCatalogue, *arguments: Any) -> Any:
         if reached:
             real(self, *arguments)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as fault:
-        fault.setattr(SqlCatalog, "commit_table", failing)
+        fault.setattr(WriterCatalogue, "commit_table", failing)
         with pytest.raises(Unavailable, match="free disk space"):
             history.writer.flush()
     history.feed(flow(MIDNIGHT + 2, 3.0))

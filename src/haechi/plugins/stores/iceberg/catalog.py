@@ -5,19 +5,16 @@ into it.
 import fcntl
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import StaticTable, Table
 
 from haechi.core.errors import Conflict, InvalidSettings
 from haechi.plugins.stores.iceberg.files import SCHEME
 from haechi.plugins.stores.iceberg.layout import HOURLY, INSTANCES, OBSERVATIONS, TableLayout
-
-if TYPE_CHECKING:
-    from pyiceberg.catalog.sql import SqlCatalog
+from haechi.plugins.stores.iceberg.written import WriterCatalogue
 
 NAMESPACE = "haechi"
 _SYNCED = "haechi.plugins.stores.iceberg.files.SyncedFiles"
@@ -53,39 +50,21 @@ class WriterLock:
             self._file = -1
 
 
-def open_catalogue(folder: Path, *, synced: bool) -> "SqlCatalog":
+def open_catalogue(folder: Path, *, synced: bool) -> WriterCatalogue:
     """The catalogue, created with all tables when it is new."""
-    from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, 21 MB: the writer alone
-
-    path = catalogue_path(folder)
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA journal_mode=WAL")  # stays with the file: readers never hold the writer up
-    catalogue = SqlCatalog(
-        "haechi",
-        uri=f"sqlite:///{path}",
-        warehouse=f"{SCHEME}{folder}/warehouse",
-        **{"py-io-impl": _SYNCED if synced else _LAZY},
-    )
-    with suppress(NamespaceAlreadyExistsError):
-        catalogue.create_namespace(NAMESPACE)
+    files = {"py-io-impl": _SYNCED if synced else _LAZY, "warehouse": f"{SCHEME}{folder}/warehouse"}
+    catalogue = WriterCatalogue(catalogue_path(folder), NAMESPACE, **files)
     for layout in (OBSERVATIONS, HOURLY, INSTANCES):
         load_or_create(catalogue, layout)
     return catalogue
 
 
-def load_or_create(catalogue: "SqlCatalog", layout: TableLayout) -> Table:
+def load_or_create(catalogue: WriterCatalogue, layout: TableLayout) -> Table:
     """The table of this layout."""
-    name = (NAMESPACE, layout.name)
     try:
-        return catalogue.load_table(name)
+        return catalogue.load_table((NAMESPACE, layout.name))
     except NoSuchTableError:
-        return catalogue.create_table(
-            name,
-            layout.schema,
-            partition_spec=layout.partitions,
-            sort_order=layout.sort_order,
-            properties=layout.properties,
-        )
+        return catalogue.make(layout.name, layout.schema, layout.partitions, layout.sort_order, layout.properties)
 
 
 def committed_locations(folder: Path) -> dict[str, str]:

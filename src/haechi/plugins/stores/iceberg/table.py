@@ -2,25 +2,25 @@
 `upkeep`.
 """
 
+import sqlite3
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Transaction
-from sqlalchemy.exc import SQLAlchemyError
 
 from haechi.core.errors import Unavailable
 from haechi.core.times import from_us
 from haechi.plugins.stores.iceberg.catalog import load_or_create
 from haechi.plugins.stores.iceberg.layout import POSITION, TableLayout
 from haechi.plugins.stores.iceberg.plan import FileSet, Planner
+from haechi.plugins.stores.iceberg.written import WriterCatalogue
 
 
 class WrittenTable:
     """A table as its only writer sees it. Every commit carries the properties of the last one, changed as given."""
 
-    def __init__(self, catalogue: SqlCatalog, layout: TableLayout) -> None:
+    def __init__(self, catalogue: WriterCatalogue, layout: TableLayout) -> None:
         self.layout = layout
         self._catalogue = catalogue
         self._planner = Planner(layout)
@@ -84,7 +84,7 @@ class WrittenTable:
         try:
             with self.table.transaction() as transaction:
                 change(transaction)
-        except (OSError, CommitFailedException, SQLAlchemyError) as error:
+        except (OSError, CommitFailedException, sqlite3.Error) as error:
             self._is_doubtful = True
             where = self.table.location()
             raise Unavailable(f"history cannot be written: {error}; free disk space or check {where}") from error
@@ -96,7 +96,7 @@ class WrittenTable:
             return
         try:
             self._load()
-        except (OSError, SQLAlchemyError) as error:
+        except (OSError, sqlite3.Error) as error:
             raise Unavailable(f"history cannot be read: {error}; check {self.table.location()}") from error
         self._is_doubtful = False
 
