@@ -47,7 +47,7 @@ class Plain:
         shape = self._shape(document)
         if shape is None or type(kind) is not str or id == NULL or not is_uri(id):
             return attribute.entity_from(document, self._expand)
-        entity: Entity = {"id": id, "type": [*(self._types.get(kind) or self._type(kind))]}
+        entity: Entity = {"id": id, "type": self.types(kind)}
         if shape.has_scope:
             entity["scope"] = attribute.scope_from(document["scope"])
         if shape.has_end:
@@ -70,11 +70,16 @@ class Plain:
             found[name] = attribute.read_one(term, given, self._expand, reading) if one is None else [one]
         return found
 
-    def _type(self, kind: str) -> tuple[str, ...]:
-        found = tuple(attribute.types_from(kind, self._expand))
-        if len(self._types) < SHAPES:
-            self._types[kind] = found
-        return found
+    def types(self, given: object) -> list[str]:
+        """As `attribute.types_from`."""
+        if type(given) is not str:
+            return attribute.types_from(given, self._expand)
+        known = self._types.get(given)
+        if known is None:
+            known = tuple(attribute.types_from(given, self._expand))
+            if len(self._types) < SHAPES:
+                self._types[given] = known
+        return [*known]
 
     def _shape(self, document: Mapping[str, Any]) -> _Shape | None:
         """None where the names need a closer look, each time."""

@@ -133,7 +133,7 @@ def _in_kind(document: dict[str, Any], context: Context, old: Entity, common: Co
 def _head(document: Body, context: Context, id: str) -> dict[str, Any]:
     head: dict[str, Any] = {"id": id}
     if (types := document.get("type", document.get("@type"))) is not None:
-        head["type"] = attributes.types_from(types, context.expand)
+        head["type"] = context.plain.types(types)
     if "scope" in document:
         scope = document["scope"]
         head["scope"] = None if scope == stored.NULL else attributes.scope_from(scope)
