@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from haechi.core.entity import NULL
 from haechi.core.errors import HaechiError, InvalidData, NotSupported
@@ -255,18 +255,12 @@ def _parted(body: Any, media: str, link: str | None) -> tuple[Any, Any]:
 
 
 async def _bytes(request: Request) -> bytes:
-    """The body; most come in one piece."""
-    parts, size = [], 0
-    while True:
-        message = await request.receive()
-        if message["type"] != "http.request":
-            raise ClientDisconnect
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > LARGEST:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > LARGEST:
             raise InvalidData(f"the body is larger than {LARGEST} bytes; send it in several parts", "too_large")
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+    return bytes(content)
 
 
 def parse(content: bytes) -> Any:
