@@ -11,7 +11,7 @@ from conftest_temporal import Evolving, at, values
 HEADER = "NGSILD-Snapshot"
 SINCE = {"timerel": "after", "timeAt": at(0)}
 FAST, SLOW = "urn:ngsi-ld:Bus:fast", "urn:ngsi-ld:Bus:slow"
-BUSES = {"type": "Query", "entities": [{"type": "Bus"}], "temporalQ": SINCE}
+BUSES: dict[str, Any] = {"type": "Query", "entities": [{"type": "Bus"}], "temporalQ": SINCE}
 
 
 async def _two(evolving: Evolving) -> None:

@@ -9,7 +9,7 @@ from conftest_ngsi import Api, problem
 WATCHER = "http://watcher.example/"
 LAST_YEAR = {"startAt": "2025-01-01T00:00:00Z", "endAt": "2025-12-31T00:00:00Z"}
 SINCE_SPRING = {"startAt": "2026-03-01T00:00:00Z"}
-BUSES = {
+BUSES: dict[str, Any] = {
     "id": "urn:ngsi-ld:Subscription:w",
     "type": "Subscription",
     "entities": [{"type": "Bus"}],

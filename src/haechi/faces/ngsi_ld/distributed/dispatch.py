@@ -57,15 +57,27 @@ async def answer(face: Face, request: Request, resource: Resource, where: tuple[
         method = "GET" if request.method == "HEAD" else request.method
         if (asked := await _wider(face, request, method, pattern)) is not None:
             return await _read(asked, request, resource, names)
-        if method == "GET" and pattern == ("temporal", "entities", "*"):
-            return await past.retrieved(face, request, resource, names[0])
-        if method == "GET" and pattern == ("temporal", "entities"):
-            return await past.queried(face, request, resource, None)
-        if pattern == ("temporal", "entityOperations", "query"):
-            return await past.queried(face, request, resource, await _posted(face, request))
+        if (was := await _was(face, request, resource, (method, pattern, names))) is not None:
+            return was
         if (written := await _written(face, request, resource, (method, pattern, names))) is not None:
             return written
     return await resource(face, request, *names)
+
+
+async def _was(
+    face: Face, request: Request, resource: Resource, where: tuple[str, Pattern, Sequence[str]]
+) -> Response | None:
+    """The answer to what reads the past; None when it is no distributed operation."""
+    method, pattern, names = where
+    if pattern == ("temporal", "entityOperations", "query"):
+        return await past.queried(face, request, resource, await _posted(face, request))
+    if method != "GET" or pattern[0] != "temporal":
+        return None
+    if pattern == ("temporal", "entities", "*"):
+        return await past.retrieved(face, request, resource, names[0])
+    if pattern == ("temporal", "entities"):
+        return await past.queried(face, request, resource, None)
+    return await past.mapped(face, request)
 
 
 async def _written(
@@ -119,7 +131,7 @@ async def _posted(face: Face, request: Request) -> tuple[Context, dict[str, str]
     return context, parameters_of(body) if isinstance(body, dict) else {}
 
 
-_MOMENTS = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN")
+_MOMENTS = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration")
 
 
 def parameters_of(body: Mapping[str, Any]) -> dict[str, str]:
@@ -137,15 +149,19 @@ def parameters_of(body: Mapping[str, Any]) -> dict[str, str]:
                 found[name] = place[name]
         coordinates = place.get("coordinates")
         found["coordinates"] = coordinates if isinstance(coordinates, str) else orjson.dumps(coordinates).decode()
-    moments = body.get("temporalQ")
-    if isinstance(moments, dict):
-        found |= {name: str(moments[name]) for name in _MOMENTS if name in moments}
+    for moments in (body.get("temporalQ"), body.get("aggrParams")):
+        if isinstance(moments, dict):
+            found |= {name: _words(moments[name]) for name in _MOMENTS if name in moments}
     given = body.get("entities")
     selectors = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     types = [one["type"] for one in selectors if isinstance(one.get("type"), str)]
     if types and len(types) == len(selectors):
         found["type"] = ",".join(dict.fromkeys(types))
     return found
+
+
+def _words(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 async def _read(face: WiderFace, request: Request, resource: Resource, names: Sequence[str]) -> Response:

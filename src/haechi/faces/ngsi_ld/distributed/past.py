@@ -10,21 +10,24 @@ from starlette.responses import Response
 
 from haechi.core.errors import HaechiError, NotFound
 from haechi.core.urn import is_uri
-from haechi.faces.ngsi_ld import queries
+from haechi.faces.ngsi_ld import entity_maps, queries, temporal_queries
+from haechi.faces.ngsi_ld.distributed import past_maps
 from haechi.faces.ngsi_ld.distributed.asking import Answer, Ask, Asker, escaped
 from haechi.faces.ngsi_ld.distributed.inner import with_query
+from haechi.faces.ngsi_ld.distributed.past_maps import Heard
+from haechi.faces.ngsi_ld.distributed.past_sums import Sums, is_aggregated, of_instances
 from haechi.faces.ngsi_ld.distributed.wider import types_of
 from haechi.faces.ngsi_ld.distributed.writing import Resource
 from haechi.faces.ngsi_ld.errors import error_response
 from haechi.faces.ngsi_ld.face import Face
 from haechi.faces.ngsi_ld.links import query_context_of
-from haechi.faces.ngsi_ld.requests import Parameters
+from haechi.faces.ngsi_ld.requests import Parameters, answer_type
 from haechi.services.ngsi_ld.names import Context
+from haechi.services.ngsi_ld.sums import HEAD as _HEAD
 from haechi.services.registrations import temporal
 from haechi.services.registrations.matching import Part, Wanted
 from haechi.services.registrations.model import Registration
 
-_HEAD = frozenset({"id", "type", "scope", "@context", "createdAt", "modifiedAt", "deletedAt", "expiresAt"})
 _OURS = frozenset({"local", "limit", "offset", "count", "csf", "entityMap", "entityMapLifetime"})
 _NOT_FOUND = 404
 PAGE = 1000  # entities of one source at most
@@ -38,13 +41,33 @@ async def retrieved(face: Face, request: Request, resource: Resource, id: str) -
     own = await _own(face, request, resource, (id,))
     if (own.status_code >= 400 and own.status_code != _NOT_FOUND) or not is_uri(id):
         return own
+    sums = Sums(face, asker.context, given) if is_aggregated(given) else None
+    wanted = given if sums is None else of_instances(given)
     targets = _targets(asker, "retrieveTemporal", Wanted((id,), attributes=_attributes(asker, given)), given)
-    asks = [Ask(one, "GET", f"/temporal/entities/{escaped(id)}", _query(asker, part, given)) for one, part in targets]
+    asks = [Ask(one, "GET", f"/temporal/entities/{escaped(id)}", _query(asker, part, wanted)) for one, part in targets]
     found = [one.body for one in await asker.ask_all(asks) if _sound(asker, one, dict) and one.body.get("id") == id]
-    if found:
-        documents = ([_body(own)] if own.status_code < 400 else []) + found
-        return _warned(asker, await _answer(face, request, own, merged(documents, given)))
-    return _warned(asker, own)
+    if not found:
+        return _warned(asker, own)
+    known = {id: {**_body(own), "id": id}} if own.status_code < 400 else {}
+    [together] = await _together(sums, known, {id: found}, wanted)
+    return _warned(asker, await _answer(face, request, own, together))
+
+
+async def _together(
+    sums: Sums | None, own: Mapping[str, Document], others: Mapping[str, Sequence[Document]], given: Given
+) -> list[Document]:
+    """One evolution per entity, ours first, then what only others have; sums of what was put together."""
+    both = [document for id, document in own.items() if id in others]
+    here = dict(own) if sums is None else await sums.here(both)
+    whole = {
+        id: merged([*([here[id]] if id in here else []), *others.get(id, ())], given)
+        for id in (*own, *(one for one in others if one not in own))
+        if id in here or id in others
+    }
+    if sums is None:
+        return list(whole.values())
+    summed = dict(zip(whole, sums.shown(list(whole.values()), own), strict=True))
+    return [*(summed.get(id, one) for id, one in own.items()), *(summed[id] for id in whole if id not in own)]
 
 
 async def queried(face: Face, request: Request, resource: Resource, posted: tuple[Context, Given] | None) -> Response:
@@ -54,22 +77,59 @@ async def queried(face: Face, request: Request, resource: Resource, posted: tupl
     targets = _targets(asker, "queryTemporal", _wanted(asker, given), given)
     if not targets:
         return await resource(face, request)
-    own = await resource(face, await with_query(request, {"limit": str(PAGE), "offset": "0"}))
+    own, heard = await _everywhere(asker, resource, request, targets, given)
+    sums = Sums(face, asker.context, given) if is_aggregated(given) else None
+    others = {id: [one for _, one in many] for id, many in heard.items()}
+    known = {str(one["id"]): one for one in _body(own)}
+    mapped, status = past_maps.followed(face, request, given, known, heard)
+    if mapped is not None:
+        known, others = past_maps.among(mapped, known), past_maps.among(mapped, others)
+    together = await _together(sums, known, others, of_instances(given) if sums else given)
+    if mapped is not None:
+        places = {id: place for place, id in enumerate(mapped.entities)}
+        together.sort(key=lambda one: places.get(str(one.get("id")), len(places)))
+    limit, offset = page = queries.page_of(Parameters(given, frozenset()))
+    again = {name: value for name, value in request.query_params.items() if name != "entityMap"}
+    more, media = len(together) > offset + limit, answer_type(request)
+    headers = [("Link", one) for one in queries.page_links(request.url.path, again, page, more, media)]
+    if "ngsild-results-count" in own.headers:
+        headers.append(("NGSILD-Results-Count", str(len(together))))
+    if mapped is not None:
+        headers.append((entity_maps.HEADER, entity_maps.PATH + mapped.id))
+    response = face.answer(request, together[offset : offset + limit], asker.context, headers)
+    response.status_code = status
+    return _warned(asker, response)
+
+
+async def mapped(face: Face, request: Request) -> Response | None:
+    """GET /temporal/entityMaps (5.14.5): the map of what all sources have; None when no other has anything."""
+    asker, given = await _asker(face, request), dict(request.query_params)
+    targets = _targets(asker, "queryTemporal", _wanted(asker, given), given)
+    if not targets:
+        return None
+    own, heard = await _everywhere(asker, temporal_queries.query, request, targets, given)
+    made = past_maps.made(face, given, [str(one["id"]) for one in _body(own)], heard)
+    return _warned(asker, entity_maps.answer_with(face, request, made))
+
+
+async def _everywhere(
+    asker: Asker, resource: Resource, request: Request, targets: Sequence[tuple[Registration, Part]], given: Given
+) -> tuple[Response, Heard]:
+    """Our answer, with whatever matches here, and what others answer; of sums, the instances they are made of."""
+    whole = await with_query(request, {"limit": str(PAGE), "offset": "0", "entityMap": "false"})
+    raw = entity_maps.HEADER.lower().encode()
+    whole.scope["headers"] = [one for one in whole.scope["headers"] if one[0] != raw]
+    own = await resource(asker.face, whole)
+    wanted = of_instances(given) if is_aggregated(given) else given
     answers = await asker.ask_all(
-        Ask(one, "GET", "/temporal/entities", _page(asker, part, given)) for one, part in targets
+        Ask(one, "GET", "/temporal/entities", _page(asker, part, wanted)) for one, part in targets
     )
-    documents: dict[str, list[Document]] = {one["id"]: [one] for one in _body(own)}
+    heard: dict[str, list[tuple[str, Document]]] = {}
     for answer in answers:
         if _sound(asker, answer, list):
             for one in answer.body:
-                documents.setdefault(str(one.get("id")), []).append(one)
-    together = [merged(many, given) for many in documents.values()]
-    limit, offset = page = queries.page_of(Parameters(given, frozenset()))
-    links = queries.page_links(request.url.path, request.query_params, page, len(together) > offset + limit)
-    headers = [("Link", one) for one in links]
-    if "ngsild-results-count" in own.headers:
-        headers.append(("NGSILD-Results-Count", str(len(together))))
-    return _warned(asker, face.answer(request, together[offset : offset + limit], asker.context, headers))
+                heard.setdefault(str(one.get("id")), []).append((answer.registration.id, one))
+    return own, heard
 
 
 def _wanted(asker: Asker, given: Given) -> Wanted:
@@ -173,7 +233,7 @@ def merged(documents: Sequence[Document], given: Mapping[str, str]) -> Document:
 
 
 def _attribute(one: Any, other: Any, given: Mapping[str, str]) -> Any:
-    """Instances of both, or columns of both (temporalValues); aggregates cannot be put together: ours stand."""
+    """Instances of both, or columns of both (temporalValues)."""
     last = int(given["lastN"]) if given.get("lastN", "").isdecimal() else None
     if isinstance(one, dict) and isinstance(other, dict):
         member = next((name for name in _COLUMNS if name in one and name in other), None)
