@@ -171,7 +171,8 @@ async def _refresh(core: _Core) -> None:
     await core.bus.listen("history.committed", heard)
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(committed.wait(), REFRESH_S)
+            async with asyncio.timeout(REFRESH_S):  # `wait_for` of Python 3.11 may swallow a cancellation
+                await committed.wait()
         committed.clear()
         try:
             await asyncio.to_thread(core.history.refresh)

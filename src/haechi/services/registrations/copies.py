@@ -124,7 +124,8 @@ class Copies:
                 await asyncio.sleep(BACKOFF_S[0])
                 continue
             try:
-                await asyncio.wait_for(self._work.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):  # `wait_for` of Python 3.11 may swallow a cancellation
+                    await self._work.wait()
             except TimeoutError:
                 continue
 

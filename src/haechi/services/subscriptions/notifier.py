@@ -215,7 +215,8 @@ class Notifier:
             if not rows:
                 self._work.clear()
                 try:
-                    await asyncio.wait_for(self._work.wait(), LOOK_S)
+                    async with asyncio.timeout(LOOK_S):  # `wait_for` of Python 3.11 may swallow a cancellation
+                        await self._work.wait()
                 except TimeoutError:
                     continue
 
