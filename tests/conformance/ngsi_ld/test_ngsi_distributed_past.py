@@ -192,3 +192,14 @@ async def test_5_14_5_a_temporal_map_alone_names_the_sources_too(two: Two) -> No
     assert made.json()["entityMap"] == {NEAR: ["@none"], FAR: ["urn:ngsi-ld:ContextSourceRegistration:1"]}
     local = await two.ours.http.get("temporal/entityMaps", params={**SINCE, "local": "true"})
     assert local.json()["entityMap"] == {NEAR: ["@none"]}
+
+
+@pytest.mark.parametrize("shape", [{"pick": "type,speed"}, {"omit": "id"}])
+async def test_what_is_put_together_by_its_id_is_asked_for_with_it(two: Two, shape: dict[str, str]) -> None:
+    await two.ours.record(BUS, speed=values((10, 1)))
+    told = problem(await two.ours.http.get("temporal/entities", params={**SINCE, **shape}), 400, "BadRequestData")
+    assert "keep id" in told
+    assert "keep id" in problem(
+        await two.ours.http.get(f"temporal/entities/{BUS}", params=shape), 400, "BadRequestData"
+    )
+    assert await two.get(**{**SINCE, "pick": "id,speed"})

@@ -86,7 +86,8 @@ class Progress:
         waiting = self._replies[command_id] = asyncio.get_running_loop().create_future()
         try:
             await send()
-            reply = await asyncio.wait_for(waiting, WAIT_S)
+            async with asyncio.timeout(WAIT_S):
+                reply = await waiting
         except TimeoutError as error:
             raise Unavailable("the command is stored but not answered yet; look at its effect in a moment") from error
         finally:

@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from haechi.core.errors import HaechiError, NotFound
+from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld import entity_maps, queries, temporal_queries
 from haechi.faces.ngsi_ld.distributed import past_maps
@@ -44,6 +44,8 @@ async def retrieved(face: Face, request: Request, resource: Resource, id: str) -
     sums = Sums(face, asker.context, given) if is_aggregated(given) else None
     wanted = given if sums is None else of_instances(given)
     targets = _targets(asker, "retrieveTemporal", Wanted((id,), attributes=_attributes(asker, given)), given)
+    if targets:
+        _check_id_is_shown(given)
     asks = [Ask(one, "GET", f"/temporal/entities/{escaped(id)}", _query(asker, part, wanted)) for one, part in targets]
     found = [one.body for one in await asker.ask_all(asks) if _sound(asker, one, dict) and one.body.get("id") == id]
     if not found:
@@ -77,6 +79,7 @@ async def queried(face: Face, request: Request, resource: Resource, posted: tupl
     targets = _targets(asker, "queryTemporal", _wanted(asker, given), given)
     if not targets:
         return await resource(face, request)
+    _check_id_is_shown(given)
     own, heard = await _everywhere(asker, resource, request, targets, given)
     sums = Sums(face, asker.context, given) if is_aggregated(given) else None
     others = {id: [one for _, one in many] for id, many in heard.items()}
@@ -130,6 +133,15 @@ async def _everywhere(
             for one in answer.body:
                 heard.setdefault(str(one.get("id")), []).append((answer.registration.id, one))
     return own, heard
+
+
+def _check_id_is_shown(given: Given) -> None:
+    """What several sources have of an entity is put together by its id."""
+    picked, omitted = (given.get(name, "").split(",") for name in ("pick", "omit"))
+    if (picked != [""] and "id" not in picked) or "id" in omitted:
+        raise InvalidData(
+            "several sources are asked: keep id in what you pick, out of what you omit", "bad_request"
+        )
 
 
 def _wanted(asker: Asker, given: Given) -> Wanted:
