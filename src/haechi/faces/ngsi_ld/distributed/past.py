@@ -139,9 +139,7 @@ def _check_id_is_shown(given: Given) -> None:
     """What several sources have of an entity is put together by its id."""
     picked, omitted = (given.get(name, "").split(",") for name in ("pick", "omit"))
     if (picked != [""] and "id" not in picked) or "id" in omitted:
-        raise InvalidData(
-            "several sources are asked: keep id in what you pick, out of what you omit", "bad_request"
-        )
+        raise InvalidData("several sources are asked: keep id in what you pick, out of what you omit", "bad_request")
 
 
 def _wanted(asker: Asker, given: Given) -> Wanted:
