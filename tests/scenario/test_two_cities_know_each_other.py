@@ -118,9 +118,8 @@ def test_a_neighbour_is_read_changed_followed_lost_and_found_again(
     here.knows(there, {"entities": [{"type": "BikeDock"}]}, "inclusive", **everything)
     here.platform.wait_for(lambda: here.docks() == ([OURS, THEIRS], ""), WAIT_S, "both cities' docks are not found")
 
-    follow = {"type": "Subscription", "entities": [{"type": "BikeDock"}]}
-    follow["notification"] = {"endpoint": {"uri": uri}}
-    here.do("POST", "/subscriptions", follow)
+    wanted = {"type": "Subscription", "entities": [{"type": "BikeDock"}]}
+    here.do("POST", "/subscriptions", {**wanted, "notification": {"endpoint": {"uri": uri}}})
     here.do("PATCH", f"/entities/{THEIRS}/attrs/freeSlotNumber", {"type": "Property", "value": 7})
     here.platform.wait_for(lambda: there.value(THEIRS, "freeSlotNumber", local=True) == 7, WAIT_S, "not changed there")
     assert here.value(THEIRS, "freeSlotNumber") == 7
@@ -138,8 +137,8 @@ def test_a_neighbour_is_read_changed_followed_lost_and_found_again(
     here.platform.wait_for(lambda: told(came, THEIRS, 8), WAIT_S, "its changes are not told any more")
 
     there.knows(here, {"entities": [{"type": "BikeDock"}]}, "inclusive")
-    for city in cities:
-        city.platform.wait_for(lambda city=city: city.docks()[0] == [OURS, THEIRS], WAIT_S, "the circle is not closed")
+    there.platform.wait_for(lambda: there.docks()[0] == [OURS, THEIRS], WAIT_S, "the neighbour is not asked back")
+    assert here.docks()[0] == [OURS, THEIRS], "the circle ends, and counts nothing twice"
 
 
 def test_what_only_the_neighbour_may_say_is_asked_there_and_refused_while_it_is_away(
