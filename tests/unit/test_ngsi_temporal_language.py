@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from haechi.core.duration import parse_duration
 from haechi.core.errors import InvalidData
 from haechi.core.times import format_iso, parse_iso
 from haechi.services.ngsi_ld import temporal
@@ -59,10 +60,10 @@ def test_whatever_stands_in_a_temporal_query_is_read_or_refused(asked: dict[str,
 )
 def test_months_and_years_are_those_of_the_calendar_counted_from_the_start(length: str, starts: list[str]) -> None:
     instants = [parse_iso(f"{day}T06:00:00Z") for day in starts]
-    how = temporal.periods(temporal.duration(length), instants[0], instants[-1])
+    how = temporal.periods(parse_duration("aggrPeriodDuration", length), instants[0], instants[-1])
     assert list(how.bounds[: len(starts)]) == instants
 
 
 def test_too_many_periods_are_refused_before_anything_is_summed() -> None:
     with pytest.raises(InvalidData, match="more than 10000 periods"):
-        temporal.periods(temporal.duration("PT1S"), 0, 86_400_000_000)
+        temporal.periods(parse_duration("aggrPeriodDuration", "PT1S"), 0, 86_400_000_000)

@@ -1,12 +1,12 @@
 """Entity maps (clauses 5.2.39, 5.5.14): which entities answered a query, so that its pages do not shift. In memory: a
 restart forgets them, and a client that is told so asks its query again. Used by the NGSI-LD face."""
 
-import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from haechi.core.duration import parse_duration
 from haechi.core.errors import InvalidData, NotFound
 from haechi.core.times import SECOND, format_iso
 
@@ -15,10 +15,6 @@ LONGEST_S = 86_400
 MOST = 1_000  # maps of one tenant; the oldest goes
 LARGEST = 100_000  # entities of one map
 LOCAL = "@none"
-_DURATION = re.compile(
-    r"P(?!$)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?!$)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?"
-)
-_SECONDS = (31_536_000, 2_592_000, 604_800, 86_400, 3_600, 60, 1)
 
 
 @dataclass(slots=True)
@@ -83,12 +79,4 @@ class EntityMaps:
 
 def lifetime_s(text: str | None) -> float:
     """An ISO 8601 duration in seconds; ten minutes when none is given."""
-    if text is None:
-        return LIFETIME_S
-    match = _DURATION.fullmatch(text[:60])
-    if match is None:
-        raise InvalidData(
-            f"entityMapLifetime is {text[:60]!r}; write a duration of ISO 8601 such as PT10M", "bad_request"
-        )
-    parts: Iterable[str | None] = match.groups()
-    return sum(float(part) * span for part, span in zip(parts, _SECONDS, strict=True) if part)
+    return LIFETIME_S if text is None else parse_duration("entityMapLifetime", text).after(0) / SECOND

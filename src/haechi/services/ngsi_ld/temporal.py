@@ -3,14 +3,13 @@
 Used by the temporal API.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+from haechi.core.duration import Duration, parse_duration
 from haechi.core.errors import InvalidData
-from haechi.core.times import from_us, parse_iso, to_us
+from haechi.core.times import from_us, parse_iso
 from haechi.ports import Periods
 
 METHODS = ("totalCount", "distinctCount", "sum", "avg", "min", "max", "stddev", "sumsq")
@@ -22,20 +21,8 @@ PROPERTIES: Mapping[str, str] = {
 }
 LAST_MOST = 1_000_000
 PERIODS_MOST = 10_000
-_DURATION = re.compile(
-    r"P(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d{1,6})?)S)?)?",
-    re.ASCII,
-)
-_SECOND = 1_000_000
 _LAST_INSTANT = 253_402_300_799_999_999  # the end of the year 9999, where RFC 3339 ends
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """Months of the calendar, then microseconds; none of both: all of the time asked about is one period."""
-
-    months: int = 0
-    us: int = 0
+NO_PERIODS = Duration()  # all of the time asked about is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +36,7 @@ class TemporalQuery:
     named: bool = False  # timeproperty was given
     last: int | None = None
     methods: tuple[str, ...] = ()
-    duration: Duration = Duration()
+    duration: Duration = NO_PERIODS
 
     @property
     def stated(self) -> bool:
@@ -71,7 +58,7 @@ def parse(given: Callable[[str], str | None]) -> TemporalQuery:
         property_ is not None,
         _last(given("lastN")),
         _methods(given("aggrMethods")),
-        duration(given("aggrPeriodDuration") or "PT0S"),
+        parse_duration("aggrPeriodDuration", given("aggrPeriodDuration") or "PT0S"),
     )
 
 
@@ -126,19 +113,6 @@ def _methods(text: str | None) -> tuple[str, ...]:
     return found
 
 
-def duration(text: str) -> Duration:
-    """A duration of ISO 8601, such as PT1H, P1M, P1DT12H; PT0S: no periods."""
-    match = _DURATION.fullmatch(text) if len(text) <= 60 else None
-    if match is None:
-        raise _bad(f"aggrPeriodDuration must be a duration such as PT1H or P1D, not {text[:40]!r}")
-    years, months, weeks, days, hours, minutes = (int(one or 0) for one in match.groups()[:6])
-    us = round(float(match[7] or 0) * _SECOND)
-    us += (((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 * _SECOND
-    if years * 12 + months > 120_000 or us > 1 << 60:
-        raise _bad(f"aggrPeriodDuration {text[:40]} is longer than any history; use a shorter one")
-    return Duration(years * 12 + months, us)
-
-
 def periods(length: Duration, start: int, last: int) -> Periods:
     """Periods of that length from `start` that cover `last`."""
     if not length.months:
@@ -149,20 +123,8 @@ def periods(length: Duration, start: int, last: int) -> Periods:
     while bounds[-1] <= last:
         if len(bounds) > PERIODS_MOST:
             raise _bad(f"that is more than {PERIODS_MOST} periods; ask for longer ones, or a shorter time")
-        bounds.append(_later(start, length, len(bounds)))
+        bounds.append(length.after(start, len(bounds)))
     return Periods(start, None, tuple(bounds))
-
-
-def _later(start: int, length: Duration, times: int) -> int:
-    """That many lengths after the start: months counted from it, so that none drifts off the end of a short one."""
-    begun = from_us(start)
-    month = begun.year * 12 + begun.month - 1 + length.months * times
-    if month // 12 > 9998:
-        return to_us(datetime.max.replace(tzinfo=begun.tzinfo))
-    moved = begun.replace(year=month // 12, month=month % 12 + 1, day=1)
-    following = moved.replace(year=moved.year + moved.month // 12, month=moved.month % 12 + 1)
-    days = min(begun.day, (following - moved).days) - 1
-    return to_us(moved) + (days * 86_400 * _SECOND) + length.us * times
 
 
 def end_of(period_at: int, how: Periods, last: int) -> int:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from haechi.core import attribute as attributes
 from haechi.core import geo
+from haechi.core.duration import Duration, parse_duration
 from haechi.core.entity import Entity
 from haechi.core.errors import InvalidData
 from haechi.core.pattern import compile_pattern
@@ -31,9 +32,6 @@ MEMBERS = frozenset(
 )
 TOLD = frozenset(
     "status timesSent timesFailed lastSuccess lastFailure createdAt modifiedAt deletedAt @context".split()  # noqa: SIM905
-)
-_SPAN = re.compile(
-    r"P(?=.)(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?", re.ASCII
 )
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.,]\d+)?Z", re.ASCII)
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
@@ -68,11 +66,13 @@ class Information:
 
 @dataclass(frozen=True, slots=True)
 class Management:
-    """How the broker treats the source (clause 5.2.34). `cooldown_s` and `timeout_s` None: the broker's own."""
+    """How the broker treats the source (clause 5.2.34). `cooldown_s` and `timeout_s` None: the broker's own; `cache`
+    None: each question is asked anew."""
 
     local_only: bool = False
     timeout_s: float | None = None
     cooldown_s: float | None = None
+    cache: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def compile_registration(document: Document) -> Registration:
         _check_exclusive(information)
     refresh = document.get("refreshRate")
     if refresh is not None:
-        _check_span("refreshRate", refresh)
+        parse_duration("refreshRate", refresh)
     return Registration(
         id=str(document["id"]),
         document=document,
@@ -251,10 +251,10 @@ def _management(document: Document) -> Management:
         return Management(local_only=_flag(document, "localOnly"))
     if not isinstance(given, dict):
         raise wrong("management", "must be an object (clause 5.2.34)")
-    if "cacheDuration" in given:
-        _check_span("management.cacheDuration", given["cacheDuration"])
+    kept = given.get("cacheDuration")
+    cache = None if kept is None else parse_duration("management.cacheDuration", kept)
     local_only = _flag(given, "localOnly") or _flag(document, "localOnly")
-    return Management(local_only, _milliseconds(given, "timeout"), _milliseconds(given, "cooldown"))
+    return Management(local_only, _milliseconds(given, "timeout"), _milliseconds(given, "cooldown"), cache)
 
 
 def _milliseconds(given: Document, member: str) -> float | None:
@@ -264,11 +264,6 @@ def _milliseconds(given: Document, member: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10**10:
         raise wrong(f"management.{member}", f"is {value!r}; write milliseconds above 0")
     return float(value) / 1000
-
-
-def _check_span(member: str, value: object) -> None:
-    if not isinstance(value, str) or not _SPAN.fullmatch(value):
-        raise wrong(member, f"is {value!r}; write an ISO 8601 duration such as PT5M")
 
 
 def _flag(given: Document, member: str) -> bool:

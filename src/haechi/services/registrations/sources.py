@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from haechi.services.registrations.copies import Copies
 from haechi.services.registrations.exchange import Exchange, Incoming, Outgoing
+from haechi.services.registrations.kept import KeptAnswers
+from haechi.services.registrations.model import Registration
 from haechi.services.registrations.registry import Registry
 from haechi.services.registrations.watch import RegistrationWatch
 
@@ -24,6 +26,14 @@ class Sources:
     cooling: dict[str, int] = field(
         default_factory=dict
     )  # registration -> until when its source is left alone, microseconds
+    kept: KeptAnswers = field(default_factory=KeptAnswers)
+
+    def __post_init__(self) -> None:
+        self.registry.told.append(self._registration_moved)
+
+    def _registration_moved(self, was: Registration | None, now: Registration | None) -> None:
+        for one in {one.id for one in (was, now) if one is not None}:
+            self.kept.forget(one)
 
     def __bool__(self) -> bool:
         return bool(self.registry)

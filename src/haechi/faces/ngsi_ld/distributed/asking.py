@@ -35,6 +35,11 @@ class Ask:
     query: Sequence[tuple[str, str]] = ()
     body: Any = None
 
+    @property
+    def consumes(self) -> bool:
+        """Whether it only reads (clause 5.7)."""
+        return self.method == "GET" or self.path.endswith("/query")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -114,19 +119,34 @@ class Asker:
         if sources.cooling.get(one.id, 0) > to_us(clock.now()):
             return self._failed(ask, Answer(one, 0, reason="it failed a moment ago and is left alone for a while"))
         try:
-            incoming = await sources.exchange(await self._outgoing(ask))
+            outgoing = await self._outgoing(ask)
+            kept = sources.kept.find(one.id, outgoing, to_us(clock.now())) if ask.consumes else None
+            if kept is not None:
+                return self._read(one, kept)
+            changes = sources.kept.changes(one.id)
+            incoming = await sources.exchange(outgoing)
         except Unavailable as error:
             answer = Answer(one, 0, reason=str(error))
         except InvalidData as error:
             answer = Answer(one, 200, reason=str(error), sound=False)
         else:
             answer = self._read(one, incoming)
+            self._keep(ask, outgoing, incoming, changes, answer)
+        if not ask.consumes:
+            sources.kept.forget(one.id)  # it may have changed, whether or not it was heard to say so
         now = to_us(clock.now())
         failed = not answer.sound or answer.status == 0 or (answer.status >= 400 and answer.status not in {404, 409})
         sources.registry.count(one.id, now, failed=failed)
         if failed and one.management.cooldown_s is not None:
             sources.cooling[one.id] = now + int(one.management.cooldown_s * SECOND)
         return self._failed(ask, answer) if failed else answer
+
+    def _keep(self, ask: Ask, outgoing: Outgoing, incoming: Incoming, changes: int, answer: Answer) -> None:
+        """What may be answered again for a while (clause 5.2.34)."""
+        one, services = ask.registration, self.face.services
+        if ask.consumes and one.management.cache is not None and answer.ok and answer.sound:
+            until = one.management.cache.after(to_us(services.clock.now()))
+            services.sources.kept.keep(one.id, outgoing, incoming, until, changes)
 
     def _read(self, one: Registration, incoming: Incoming) -> Answer:
         for warning in _WARNING.findall(incoming.headers.get("ngsild-warning", "")):
@@ -141,7 +161,7 @@ class Asker:
         return Answer(one, incoming.status, body, reason)
 
     def _failed(self, ask: Ask, answer: Answer) -> Answer:
-        if ask.method == "GET" or ask.path.endswith("/query"):
+        if ask.consumes:
             self.warn(answer)
         return answer
 
