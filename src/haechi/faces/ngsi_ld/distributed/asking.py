@@ -50,6 +50,7 @@ class Answer:
     body: Any = None
     reason: str = ""
     sound: bool = True
+    content_range: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -158,7 +159,7 @@ class Asker:
             except orjson.JSONDecodeError:
                 return Answer(one, incoming.status, reason="its answer is not JSON", sound=incoming.status >= 400)
         reason = "" if incoming.status < 400 else f"it answered {incoming.status}{_said(body)}"
-        return Answer(one, incoming.status, body, reason)
+        return Answer(one, incoming.status, body, reason, content_range=incoming.headers.get("content-range"))
 
     def _failed(self, ask: Ask, answer: Answer) -> Answer:
         if ask.consumes:

@@ -1,7 +1,7 @@
 """Temporal operations that read (clauses 5.7.3, 5.7.4): this broker's answer and those of other sources, put together
 as documents: instances of an attribute side by side in order of time, each once. Used by dispatch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from haechi.core.errors import HaechiError, InvalidData, NotFound
 from haechi.core.urn import is_uri
 from haechi.faces.ngsi_ld import entity_maps, queries, temporal_queries
-from haechi.faces.ngsi_ld.distributed import past_maps
+from haechi.faces.ngsi_ld.distributed import past_maps, past_ranges
 from haechi.faces.ngsi_ld.distributed.asking import Answer, Ask, Asker, escaped
 from haechi.faces.ngsi_ld.distributed.inner import with_query
 from haechi.faces.ngsi_ld.distributed.past_maps import Heard
@@ -29,7 +29,7 @@ from haechi.services.registrations.matching import Part, Wanted
 from haechi.services.registrations.model import Registration
 
 _OURS = frozenset({"local", "limit", "offset", "count", "csf", "entityMap", "entityMapLifetime"})
-_NOT_FOUND = 404
+_NOT_FOUND, _PARTIAL = 404, 206
 PAGE = 1000  # entities of one source at most
 Document = dict[str, Any]
 Given = Mapping[str, str]
@@ -47,12 +47,36 @@ async def retrieved(face: Face, request: Request, resource: Resource, id: str) -
     if targets:
         _check_id_is_shown(given)
     asks = [Ask(one, "GET", f"/temporal/entities/{escaped(id)}", _query(asker, part, wanted)) for one, part in targets]
-    found = [one.body for one in await asker.ask_all(asks) if _sound(asker, one, dict) and one.body.get("id") == id]
-    if not found:
+    answers = [one for one in await asker.ask_all(asks) if _sound(asker, one, dict) and one.body.get("id") == id]
+    if not answers:
         return _warned(asker, own)
     known = {id: {**_body(own), "id": id}} if own.status_code < 400 else {}
-    [together] = await _together(sums, known, {id: found}, wanted)
-    return _warned(asker, await _answer(face, request, own, together))
+    together = await _together(sums, known, {id: [one.body for one in answers]}, wanted)
+    upto = _reach(asker, own, answers, summed=sums is not None)
+    [shown] = together if upto is None else past_ranges.cut(together, _by(given), upto)
+    response = await _answer(face, request, own, shown)
+    if upto is not None:
+        response.status_code, response.headers["Content-Range"] = 206, upto.header
+    return _warned(asker, response)
+
+
+def _by(given: Given) -> str:
+    return given.get("timeproperty", "observedAt")
+
+
+def _reach(asker: Asker, own: Response, answers: Iterable[Answer], *, summed: bool) -> past_ranges.Range | None:
+    """How far back or forth all of them came; None: none cut its answer. Sums are made of what came, with a warning."""
+    found = [past_ranges.read(own.headers.get("content-range"))] if own.status_code == _PARTIAL else []
+    for one in answers:
+        if one.status != _PARTIAL:
+            continue
+        its = past_ranges.read(one.content_range)
+        if summed or its is None:
+            reason = "it answered with a part of the time (206); ask for less of it"
+            asker.warn(Answer(one.registration, one.status, reason=reason))
+        else:
+            found.append(its)
+    return past_ranges.common(one for one in found if one is not None)
 
 
 async def _together(
@@ -80,7 +104,8 @@ async def queried(face: Face, request: Request, resource: Resource, posted: tupl
     if not targets:
         return await resource(face, request)
     _check_id_is_shown(given)
-    own, heard = await _everywhere(asker, resource, request, targets, given)
+    own, answers = await _everywhere(asker, resource, request, targets, given)
+    heard = _by_entity(answers)
     sums = Sums(face, asker.context, given) if is_aggregated(given) else None
     others = {id: [one for _, one in many] for id, many in heard.items()}
     known = {str(one["id"]): one for one in _body(own)}
@@ -91,6 +116,9 @@ async def queried(face: Face, request: Request, resource: Resource, posted: tupl
     if mapped is not None:
         places = {id: place for place, id in enumerate(mapped.entities)}
         together.sort(key=lambda one: places.get(str(one.get("id")), len(places)))
+    upto = _reach(asker, own, answers, summed=sums is not None)
+    if upto is not None:
+        together, status = past_ranges.cut(together, _by(given), upto), _PARTIAL if status == 200 else status
     limit, offset = page = queries.page_of(Parameters(given, frozenset()))
     again = {name: value for name, value in request.query_params.items() if name != "entityMap"}
     more, media = len(together) > offset + limit, answer_type(request)
@@ -99,6 +127,8 @@ async def queried(face: Face, request: Request, resource: Resource, posted: tupl
         headers.append(("NGSILD-Results-Count", str(len(together))))
     if mapped is not None:
         headers.append((entity_maps.HEADER, entity_maps.PATH + mapped.id))
+    if upto is not None:
+        headers.append(("Content-Range", upto.header))
     response = face.answer(request, together[offset : offset + limit], asker.context, headers)
     response.status_code = status
     return _warned(asker, response)
@@ -110,14 +140,14 @@ async def mapped(face: Face, request: Request) -> Response | None:
     targets = _targets(asker, "queryTemporal", _wanted(asker, given), given)
     if not targets:
         return None
-    own, heard = await _everywhere(asker, temporal_queries.query, request, targets, given)
-    made = past_maps.made(face, given, [str(one["id"]) for one in _body(own)], heard)
+    own, answers = await _everywhere(asker, temporal_queries.query, request, targets, given)
+    made = past_maps.made(face, given, [str(one["id"]) for one in _body(own)], _by_entity(answers))
     return _warned(asker, entity_maps.answer_with(face, request, made))
 
 
 async def _everywhere(
     asker: Asker, resource: Resource, request: Request, targets: Sequence[tuple[Registration, Part]], given: Given
-) -> tuple[Response, Heard]:
+) -> tuple[Response, list[Answer]]:
     """Our answer, with whatever matches here, and what others answer; of sums, the instances they are made of."""
     whole = await with_query(request, {"limit": str(PAGE), "offset": "0", "entityMap": "false"})
     raw = entity_maps.HEADER.lower().encode()
@@ -127,12 +157,19 @@ async def _everywhere(
     answers = await asker.ask_all(
         Ask(one, "GET", "/temporal/entities", _page(asker, part, wanted)) for one, part in targets
     )
+    for one in answers:
+        if one.ok and isinstance(one.body, list) and len(one.body) >= PAGE:
+            reason = f"it answered with {PAGE} entities, the most that are taken of one source; name fewer"
+            asker.warn(Answer(one.registration, one.status, reason=reason))
+    return own, [one for one in answers if _sound(asker, one, list)]
+
+
+def _by_entity(answers: Iterable[Answer]) -> Heard:
     heard: dict[str, list[tuple[str, Document]]] = {}
     for answer in answers:
-        if _sound(asker, answer, list):
-            for one in answer.body:
-                heard.setdefault(str(one.get("id")), []).append((answer.registration.id, one))
-    return own, heard
+        for one in answer.body:
+            heard.setdefault(str(one.get("id")), []).append((answer.registration.id, one))
+    return heard
 
 
 def _check_id_is_shown(given: Given) -> None:
@@ -246,16 +283,13 @@ def _attribute(one: Any, other: Any, given: Mapping[str, str]) -> Any:
     """Instances of both, or columns of both (temporalValues)."""
     last = int(given["lastN"]) if given.get("lastN", "").isdecimal() else None
     if isinstance(one, dict) and isinstance(other, dict):
-        member = next((name for name in _COLUMNS if name in one and name in other), None)
+        member = next((name for name in past_ranges.COLUMNS if name in one and name in other), None)
         if member is None:
             return [one, other] if "observedAt" in one or "observedAt" in other else one
         return {**one, member: _ordered([*one[member], *other[member]], lambda row: str(row[1]), last)}
     ours, theirs = (many if isinstance(many, list) else [many] for many in (one, other))
-    by = given.get("timeproperty", "observedAt")
+    by = _by(given)
     return _ordered([*ours, *theirs], lambda instance: str(instance.get(by, "")), last)
-
-
-_COLUMNS = ("values", "objects", "vocabs", "languageMaps", "jsons", "valueLists", "objectLists")
 
 
 def _ordered(instances: list[Any], at: Any, last: int | None) -> list[Any]:
