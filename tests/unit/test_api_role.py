@@ -1,6 +1,7 @@
 """The api role: what goes wrong in one part leaves the others serving."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from haechi.app import api
+from haechi.app.settings import Address, RunSettings
 from haechi.core.errors import Unavailable
 
 
@@ -30,3 +32,10 @@ async def test_files_that_cannot_be_taken_over_now_are_taken_over_later(monkeypa
     assert not refreshing.done()
     refreshing.cancel()
     await asyncio.gather(refreshing, return_exceptions=True)
+
+
+def test_an_address_that_somebody_took_is_named_with_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = RunSettings("", "", Address(0, ""), http_port=taken.getsockname()[1])
+        with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{settings.http_port}: .*in use; .* --http"):
+            api._bound(settings)

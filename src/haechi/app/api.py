@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -90,6 +91,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     client = await connect(settings.log, "api")
     core = await _core(settings, client)
     server = uvicorn.Server(_config(settings, _application(core)))
+    door = _bound(settings)
     try:
         async with asyncio.TaskGroup() as group:
             tape = Tape(core.log, OBSERVED)
@@ -99,12 +101,13 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
             group.create_task(_refresh(core))
             group.create_task(core.health.keep())
             group.create_task(report("api", core.bus))
-            group.create_task(_serve(server))
+            group.create_task(_serve(server, door))
             while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.02)
             ready.set()
     finally:
         server.should_exit = True
+        door.close()
         core.history.close()
         core.entities.close()
         await close(client)
@@ -180,13 +183,26 @@ async def _refresh(core: _Core) -> None:
             _events.warning("history_not_refreshed", error=str(error))
 
 
-async def _serve(server: uvicorn.Server) -> None:
+def _bound(settings: RunSettings) -> socket.socket:
+    """The console's address, taken here: uvicorn, where it cannot, ends the process from within a task."""
+    host, port = settings.http_host, settings.http_port
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        raise Unavailable(f"{host}:{port}: {error.strerror}; stop what listens there or change --http") from error
+    return made
+
+
+async def _serve(server: uvicorn.Server, door: socket.socket) -> None:
     # The role handles signals itself: uvicorn would end the process in the middle of its own shutdown.
     server.capture_signals = _no_signals  # type: ignore[method-assign]
     try:
-        await server.serve()
+        await server.serve([door])
     except asyncio.CancelledError:
-        await server.shutdown()
+        await server.shutdown([door])
         raise
 
 
@@ -198,8 +214,6 @@ def _no_signals() -> Iterator[None]:
 def _config(settings: RunSettings, application: object) -> uvicorn.Config:
     return uvicorn.Config(
         application,  # type: ignore[arg-type]
-        host=settings.http_host,
-        port=settings.http_port,
         log_config=None,
         access_log=False,
         server_header=False,
