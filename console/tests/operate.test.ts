@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { command } from '../src/lib/keys'
-import { mayTick, nextPhase } from '../src/lib/phases'
+import { isOlder, mayTick, nextPhase } from '../src/lib/phases'
 import { ago, clockLocal, isoLocal, isStale } from '../src/lib/times'
 import { amount, sign } from '../src/lib/units'
 import { append, type Series } from '../src/stores/history'
@@ -113,5 +113,12 @@ describe('values', () => {
     const series: Series = { at: [10], value: [1], unit: null }
     expect([append(series, 10, 2), append(series, 11, 3)]).toEqual([false, true])
     expect(series.value).toEqual([1, 3])
+  })
+})
+
+describe('what is told of an incident', () => {
+  const told = (entries: number) => ({ timeline: Array.from({ length: entries }, () => ({ at: '', who: '', kind: 'step_done' })) }) as never
+  it('is older with fewer entries, and not where it is as long or says nothing of them', () => {
+    expect([isOlder(told(2), told(3)), isOlder(told(3), told(3)), isOlder(told(4), told(3)), isOlder({}, told(3))]).toEqual([true, false, false, false])
   })
 })

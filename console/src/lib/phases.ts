@@ -23,3 +23,9 @@ export function subject(entry: TimelineEntry): string {
   }
   return ''
 }
+
+type Told = Pick<Partial<Incident>, 'timeline'>
+
+/** Whether it was told before the other: a timeline only grows, and the socket's word may come after an answer's. */
+export const isOlder = (one: Told, other: Told): boolean =>
+  one.timeline !== undefined && one.timeline.length < (other.timeline?.length ?? 0)

@@ -1,4 +1,5 @@
 // Incidents: the board's list and the commands that move one forward. Answers and socket messages meet in one Map.
+import { isOlder } from '../lib/phases'
 import type { Alarm, Incident, Phase } from '../lib/shapes'
 import { get, post } from './api'
 
@@ -31,6 +32,7 @@ class Incidents {
 
   apply(incident: Incident): Incident {
     const before = this.#known.get(incident.id)
+    if (before && isOlder(incident, before)) return before
     const merged = { ...before, ...incident }
     // The socket names alarms by id; the page's answer carried them whole.
     if (before && incident.alarms.every((alarm) => typeof alarm === 'string')) {
