@@ -4,39 +4,13 @@ process of its own (ngsijs is AGPL: a peer of the tests, nothing that ships)."""
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from haechi.testing.platform import Platform
 
 PEERS = Path(__file__).parents[1] / "peers" / "ngsi_ld"
 PYTHON = Path(__file__).parents[2] / ".venv" / "peers" / "ngsi_ld" / "bin" / "python"
-
-
-@pytest.fixture
-def notified() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Where notifications may be sent, and those that came."""
-    came: list[dict[str, Any]] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Nothing to print."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/notify", came
-    server.shutdown()
-    server.server_close()
 
 
 def test_two_foreign_clients_create_query_subscribe_and_look_back(

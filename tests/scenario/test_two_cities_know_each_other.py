@@ -1,11 +1,8 @@
 """Two whole platforms: what one city says of itself is read, changed and followed through the other (clauses 4.3.3,
 5.9, 5.10), and a neighbour that dies takes nothing with it but its own answers."""
 
-import json
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,27 +79,6 @@ def opened(platform: Platform) -> httpx.Client:
     return httpx.Client(base_url=platform.url, headers={"Authorization": f"Bearer {platform.token()}"}, timeout=30)
 
 
-@pytest.fixture
-def notified() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Where notifications may be sent, and the entities that came."""
-    came: list[dict[str, Any]] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            came.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["data"])
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Nothing to print."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/notify", came
-    server.shutdown()
-    server.server_close()
-
-
 def dock(id_: str, free: int) -> dict[str, Any]:
     return {"id": id_, "type": "BikeDock", "freeSlotNumber": {"type": "Property", "value": free}}
 
@@ -163,4 +139,5 @@ def test_what_only_the_neighbour_may_say_is_asked_there_and_refused_while_it_is_
 
 
 def told(came: list[dict[str, Any]], entity: str, value: int) -> bool:
-    return any(one["id"] == entity and one["freeSlotNumber"]["value"] == value for one in came)
+    found = [one for notification in came for one in notification["data"] if one["id"] == entity]
+    return any(one["freeSlotNumber"]["value"] == value for one in found)
