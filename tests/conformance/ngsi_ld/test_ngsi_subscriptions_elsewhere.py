@@ -8,6 +8,8 @@ import orjson
 import pytest
 from conftest_ngsi import Api
 
+from haechi.services.subscriptions import relay
+
 HERE = "urn:ngsi-ld:Subscription:1"
 PEER = "http://peer.example"
 COPIES = f"{PEER}/ngsi-ld/v1/subscriptions"
@@ -115,6 +117,35 @@ async def test_what_a_source_told_is_kept_until_the_receiver_takes_it_also_over_
     assert broker.sent[0][2]["data"] == [bus(60)]
     for id in [one.id for one in again.all()]:
         await again.remove(id)
+
+
+async def test_what_the_receiver_has_is_not_told_again_after_a_restart_however_late_the_source_tries_again(
+    broker: Api,
+) -> None:
+    await register(broker)
+    await subscribe(broker)
+    copy = await copy_of(broker)
+    assert await tell(broker, copy["id"], bus(60)) == 200
+    await until(lambda: broker.book.relayed(HERE))
+    again = broker.reopened_notifier()
+    await again.load()
+    for number, speed in ((1, 60), (2, 61)):
+        await again.relay(HERE, f"{copy['id']} urn:ngsi-ld:Notification:{number}", [bus(speed)])
+    await until(lambda: len(broker.book.relayed(HERE)) == 2)
+    assert [body["data"] for _, _, body in broker.sent] == [[bus(60)], [bus(61)]]
+    await again.remove(HERE)
+    assert broker.book.relayed(HERE) == [], "nothing is left of a subscription that has gone"
+
+
+async def test_only_the_last_of_what_was_passed_on_is_remembered(broker: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "REMEMBERED", 2)
+    await register(broker)
+    await subscribe(broker)
+    copy = await copy_of(broker)
+    for number in range(1, 5):
+        await tell(broker, copy["id"], bus(number), number=number)
+    await until(lambda: len(broker.sent) == 4)
+    await until(lambda: [one[-1] for one in broker.book.relayed(HERE)] == ["3", "4"])
 
 
 async def test_a_notification_of_a_copy_nobody_made_is_told_to_nobody(broker: Api) -> None:

@@ -16,6 +16,7 @@ COLLECTIONS: Mapping[str, tuple[str, ...]] = {
     "subscriptions": (),
     "failures": ("subscription", "at"),
     "relays": ("subscription", "at"),
+    "relayed": ("subscription", "at"),
 }
 MOST = 100_000
 FAILURES = 100  # notifications given up that are kept per subscription
@@ -86,7 +87,7 @@ class Book:
         """The subscription and its failures."""
         about = [
             Change(name, one["id"], None)
-            for name in ("failures", "relays")
+            for name in ("failures", "relays", "relayed")
             for one in self._store.find(name, {"subscription": id}, limit=MOST)
         ]
         self._store.commit([Change("subscriptions", id, None), *about])
@@ -110,9 +111,15 @@ class Book:
         """What waits so, the oldest first."""
         return self._store.find("relays", {"subscription": id}, order="at", limit=MOST)
 
-    def passed_on(self, key: str) -> None:
-        """Its receiver has it, or it was given up."""
-        self._store.commit([Change("relays", key, None)])
+    def passed_on(self, one: Mapping[str, Any], forgotten: Sequence[str]) -> None:
+        """The receiver of what `taken` gave has it, or it was given up: its key alone stays. Those keys go."""
+        key, about = one["id"], {"subscription": one["subscription"], "at": one["at"]}
+        old = [Change("relayed", key, None) for key in forgotten]
+        self._store.commit([Change("relays", key, None), Change("relayed", key, about), *old])
+
+    def relayed(self, id: str) -> list[str]:
+        """Keys of what was passed on, the oldest first."""
+        return [one["id"] for one in self._store.find("relayed", {"subscription": id}, order="at", limit=MOST)]
 
     def interest(self) -> Interest:
         """Which changes are worth keeping."""
