@@ -2,6 +2,7 @@
 "use strict";
 const path = require("node:path");
 const readline = require("node:readline");
+const { setTimeout: delay } = require("node:timers/promises");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 const { nodesets } = require("node-opcua-nodesets");
 const { MessageSecurityMode, SecurityPolicy } = require("node-opcua-secure-channel");
@@ -57,17 +58,15 @@ function set({ id, value, status, source, type }) {
   known.made.setValueFromSource(variant(type ?? known.type, value), StatusCodes[status ?? "Good"], at);
 }
 
-function churn({ ids, count, everyMs }) {
-  // counts upwards in each of these variables, `count` times, so that one that is missing is seen
-  let number = 0;
-  const timer = setInterval(() => {
-    number += 1;
+async function churn({ ids, count, everyMs }) {
+  // Counts upwards in each of these variables, `count` times, so that one that is missing is seen. This server samples:
+  // what is overwritten before it looked never was in its queue. It waits in parts, so that after the machine stood
+  // still the sampling that is due has its turn before the next value.
+  for (let number = 1; number <= count; number += 1) {
+    for (let part = 0; part < 3; part += 1) await delay(everyMs / 3);
     for (const id of ids) set({ id, value: number });
-    if (number === count) {
-      clearInterval(timer);
-      say({ churned: number });
-    }
-  }, everyMs);
+  }
+  say({ churned: count });
 }
 
 async function main() {
