@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_ngsi_distributed_past import BUS, PEER, SINCE, Two, two
 
-from haechi.faces.ngsi_ld.distributed import past_ranges
+from haechi.faces.ngsi_ld.distributed import past, past_ranges
 
 __all__ = ["two"]
 OURS, THEIRS = range(1, 6), range(2, 9)  # minutes; the values are the minutes
@@ -85,6 +85,20 @@ async def test_sums_of_a_source_that_was_cut_carry_a_warning(two: Two) -> None:
     assert answer.status_code == 200
     assert "a part of the time (206)" in answer.headers["ngsild-warning"]
     assert PEER not in answer.headers["ngsild-warning"], "the registration is named"
+
+
+async def test_more_entities_than_are_put_together_of_one_broker_is_said(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "PAGE", 2)
+    await record(two)
+    answer = await two.ours.http.get("temporal/entities", params=SINCE)
+    assert "ngsild-warning" not in answer.headers
+    for broker, agents in ((two.ours, ["haechi-here"]), (two.theirs, ["ContextSourceRegistration:1", "haechi-here"])):
+        await broker.record("urn:ngsi-ld:Bus:2", speed=values((1, 1)))
+        answer = await two.ours.http.get("temporal/entities", params=SINCE)
+        assert len(answer.json()) == 2
+        assert all(one in answer.headers["ngsild-warning"] for one in agents)
 
 
 @given(INSTANT, INSTANT, st.sampled_from(["*", "5"]))

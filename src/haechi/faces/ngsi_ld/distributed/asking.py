@@ -171,6 +171,10 @@ class Asker:
         code = 199 if answer.status in {0, LOOP} else 299 if answer.sound else 111
         self._warn(code, answer.registration.id, answer.reason)
 
+    def warn_here(self, text: str) -> None:
+        """What this broker itself leaves out."""
+        self._warn(299, self.face.services.sources.alias, text)
+
     def _warn(self, code: int, agent: str, text: str) -> None:
         sound = re.sub(r'["\\\x00-\x1f\x7f]', "'", text).encode("ascii", "replace").decode()
         self.warnings.append(f'{code} {quote(agent, safe=":/.-_")} "{sound[:200]}"')

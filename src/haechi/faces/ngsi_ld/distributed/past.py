@@ -157,11 +157,19 @@ async def _everywhere(
     answers = await asker.ask_all(
         Ask(one, "GET", "/temporal/entities", _page(asker, part, wanted)) for one, part in targets
     )
+    sound = [one for one in answers if _sound(asker, one, list)]
+    _warn_of_more(asker, own, sound)
+    return own, sound
+
+
+def _warn_of_more(asker: Asker, own: Response, answers: Iterable[Answer]) -> None:
+    """Of each broker one page is put together: where one may have more, the client is told."""
+    reason = f"it has {PAGE} entities or more, the most that are put together of one broker; name fewer"
     for one in answers:
-        if one.ok and isinstance(one.body, list) and len(one.body) >= PAGE:
-            reason = f"it answered with {PAGE} entities, the most that are taken of one source; name fewer"
+        if len(one.body) >= PAGE:
             asker.warn(Answer(one.registration, one.status, reason=reason))
-    return own, [one for one in answers if _sound(asker, one, list)]
+    if own.status_code < 400 and len(_body(own)) >= PAGE:
+        asker.warn_here(reason)
 
 
 def _by_entity(answers: Iterable[Answer]) -> Heard:
