@@ -96,13 +96,14 @@ def test_a_neighbour_is_read_changed_followed_lost_and_found_again(
 
     wanted = {"type": "Subscription", "entities": [{"type": "BikeDock"}]}
     here.do("POST", "/subscriptions", {**wanted, "notification": {"endpoint": {"uri": uri}}})
+    there.platform.wait_for(lambda: there.do("GET", "/subscriptions"), WAIT_S, "the neighbour got no copy of it")
     here.do("PATCH", f"/entities/{THEIRS}/attrs/freeSlotNumber", {"type": "Property", "value": 7})
     here.platform.wait_for(lambda: there.value(THEIRS, "freeSlotNumber", local=True) == 7, WAIT_S, "not changed there")
     assert here.value(THEIRS, "freeSlotNumber") == 7
     assert here.value(THEIRS, "freeSlotNumber", local=True) is None, "it lives there and only there"
     here.platform.wait_for(lambda: told(came, THEIRS, 7), WAIT_S, "the change over there was not told here")
 
-    there.platform.kill_supervisor()
+    die(there)
     ids, warning = here.docks()
     assert ids == [OURS], "what is ours is answered"
     assert warning.startswith("199 "), "and that somebody is missing is said"
@@ -129,13 +130,27 @@ def test_what_only_the_neighbour_may_say_is_asked_there_and_refused_while_it_is_
     here.do("PATCH", f"/entities/{PUMP}/attrs/pressure", new)
     here.platform.wait_for(lambda: there.value(PUMP, "pressure", local=True) == 6, WAIT_S, "not changed there")
 
-    there.platform.kill_supervisor()
+    die(there)
     refused = here.ask("PATCH", f"/entities/{PUMP}/attrs/pressure", {**new, "value": 9})
     assert refused.status_code in {502, 504}, refused.text
     assert refused.json()["detail"], "says what to do"
     assert here.do("GET", path)["timesFailed"] >= 1
     there.platform.start()
     here.platform.wait_for(lambda: here.value(PUMP, "pressure") == 6, WAIT_S, "what was refused was not kept anywhere")
+
+
+def die(city: City) -> None:
+    """kill -9 of the supervisor; its children end with it, an instant later."""
+    city.platform.kill_supervisor()
+    city.platform.wait_for(lambda: not answers(city), WAIT_S, "somebody still serves")
+
+
+def answers(city: City) -> bool:
+    try:
+        city.client.get("/health")
+    except httpx.TransportError:
+        return False
+    return True
 
 
 def told(came: list[dict[str, Any]], entity: str, value: int) -> bool:
