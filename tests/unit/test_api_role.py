@@ -38,4 +38,4 @@ def test_an_address_that_somebody_took_is_named_with_the_way_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = RunSettings("", "", Address(0, ""), http_port=taken.getsockname()[1])
         with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{settings.http_port}: .*in use; .* --http"):
-            api._bound(settings)
+            api._door(settings)

@@ -26,6 +26,7 @@ from haechi.app.health import Health
 from haechi.app.measures import Gauges, Measures
 from haechi.app.readers import Account, Alarms, Incidents, rule_shown
 from haechi.app.settings import RunSettings
+from haechi.app.supervisor import bound
 from haechi.app.vitals import Heard, report
 from haechi.app.watching import health_of, neighbours
 from haechi.core.errors import Unavailable
@@ -91,7 +92,7 @@ async def run(settings: RunSettings, ready: asyncio.Event) -> None:
     client = await connect(settings.log, "api")
     core = await _core(settings, client)
     server = uvicorn.Server(_config(settings, _application(core)))
-    door = _bound(settings)
+    door = _door(settings)
     try:
         async with asyncio.TaskGroup() as group:
             tape = Tape(core.log, OBSERVED)
@@ -183,17 +184,13 @@ async def _refresh(core: _Core) -> None:
             _events.warning("history_not_refreshed", error=str(error))
 
 
-def _bound(settings: RunSettings) -> socket.socket:
+def _door(settings: RunSettings) -> socket.socket:
     """The console's address, taken here: uvicorn, where it cannot, ends the process from within a task."""
     host, port = settings.http_host, settings.http_port
-    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind((host, port))
+        return bound(host, port)
     except OSError as error:
-        made.close()
         raise Unavailable(f"{host}:{port}: {error.strerror}; stop what listens there or change --http") from error
-    return made
 
 
 async def _serve(server: uvicorn.Server, door: socket.socket) -> None:

@@ -231,13 +231,23 @@ def free_port() -> int:
     raise Unavailable("no port of 127.0.0.1 is free")
 
 
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that has this address and does not listen yet; `OSError` where somebody else has it."""
+    made = socket.socket()
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
 def require_free(host: str, port: int, option: str) -> None:
     """`InvalidSettings` when something listens there already."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InvalidSettings(
-                f"{host}:{port} cannot be opened ({error.strerror}); stop what uses it or change {option}"
-            ) from error
+    try:
+        bound(host, port).close()
+    except OSError as error:
+        raise InvalidSettings(
+            f"{host}:{port} cannot be opened ({error.strerror}); stop what uses it or change {option}"
+        ) from error

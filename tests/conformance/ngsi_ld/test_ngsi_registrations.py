@@ -71,6 +71,7 @@ async def test_names_are_told_in_the_terms_of_who_reads_033_04_036_05(api: Api) 
         {"contextSourceInfo": [{"key": "X-Custom", "value": "a\r\nHost: b"}]},
         {"management": "yes"},
         {"management": {"cacheDuration": "bogus"}},
+        {"management": {"cacheDuration": None}},
         {"management": {"cooldown": 0}},
         {"management": {"timeout": -5}},
         {"management": {"localOnly": "yes"}},

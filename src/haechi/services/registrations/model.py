@@ -251,8 +251,7 @@ def _management(document: Document) -> Management:
         return Management(local_only=_flag(document, "localOnly"))
     if not isinstance(given, dict):
         raise wrong("management", "must be an object (clause 5.2.34)")
-    kept = given.get("cacheDuration")
-    cache = None if kept is None else parse_duration("management.cacheDuration", kept)
+    cache = parse_duration("management.cacheDuration", given["cacheDuration"]) if "cacheDuration" in given else None
     local_only = _flag(given, "localOnly") or _flag(document, "localOnly")
     return Management(local_only, _milliseconds(given, "timeout"), _milliseconds(given, "cooldown"), cache)
 
