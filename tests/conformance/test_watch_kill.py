@@ -58,7 +58,7 @@ def test_killed_again_and_again_the_alarms_are_those_of_a_quiet_life(tmp_path: P
     assert run(tmp_path, 99, None)
     store = SqliteRecords(tmp_path / "killed.db", COLLECTIONS)
     watch = WatchProjection(store, whole.rules, whole.watch._describe)
-    for now in (4000, 4006):
+    for now in (4000, 4003, 4006):
         whole.watch.tick(clock(now))
         watch.tick(clock(now))
     alarms, moves = outcome(whole.store)

@@ -115,12 +115,14 @@ rows = st.tuples(
     st.integers(1, 4),  # how many times it says so
 )
 pauses = st.sampled_from([0, 100_000, SECOND, SECOND, 2 * SECOND, 4 * SECOND])
+leaps = st.sampled_from([-3600 * SECOND, -2 * SECOND, 6 * SECOND, 3600 * SECOND])  # of our clock
 frames = st.tuples(pauses, st.lists(rows, min_size=1, max_size=6))
 events = st.one_of(
     st.tuples(st.just("frames"), st.lists(frames, min_size=1, max_size=4)),
     st.tuples(st.just("frames"), st.lists(frames, min_size=1, max_size=4)),
     st.tuples(st.just("frames"), st.lists(frames, min_size=1, max_size=4)),
     st.tuples(st.just("tick"), pauses),
+    st.tuples(st.just("tick"), st.one_of(pauses, leaps)),
     st.tuples(st.just("restart"), st.just(None)),
     st.tuples(st.sampled_from(["delete", "delete_attribute", "merge"]), st.tuples(st.sampled_from(ENTITIES), names)),
 )
@@ -217,7 +219,7 @@ def test_nobody_can_tell_whether_an_observation_was_taken_in_or_evaluated(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         calm, plain = (World(empty, Path(folder), rules, one) for one in (False, True))
-        for event in [*happened, ("tick", 3600 * SECOND)]:
+        for event in [*happened, *[("tick", 4 * SECOND)] * 6]:
             calm.live(event)
             plain.live(event)
             assert calm.known() == plain.known()

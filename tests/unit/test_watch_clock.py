@@ -41,3 +41,77 @@ def test_a_clock_that_was_ahead_leaves_no_silence_behind(tmp_path: Path) -> None
     assert active(one)["silent"] is False
     one.tick(321)
     assert active(one)["silent"] is True, "and silence is found again as soon as ever"
+
+
+DOUBTED = """
+@silent
+maintenance = true
+[rule.levels.attention]
+when = { silence_s = 300 }
+@high
+[rule.levels.serious]
+when = { above = 5.0 }
+@serviced
+maintenance = true
+[rule.levels.attention]
+when = { attribute = "mode", equals = "test" }
+"""
+
+
+def test_a_clock_that_leaps_ahead_makes_nobody_silent_and_what_is_on_its_way_counts(tmp_path: Path) -> None:
+    one = City(tmp_path, rules(tmp_path, DOUBTED))
+    one.feel((0, 9.0))
+    one.tick(2)
+    one.leap(532)
+    one.watch.apply([one.frame(observed(3, 1.0))], clock(533))
+    assert active(one) == {"high": False}, "sent before the leap, read after it"
+    one.leap(4)
+    one.feel((5, 9.0))
+    assert active(one) == {"high": True}
+    one.tick(306)
+    assert active(one) == {"high": True, "silent": True}, "as long after the last word as ever"
+
+
+def test_a_pipeline_that_stood_still_reads_what_waits_before_it_takes_anybody_for_silent(tmp_path: Path) -> None:
+    one = City(tmp_path, rules(tmp_path, DOUBTED))
+    one.feel((0, 9.0))
+    one.tick(2)
+    one.leap(602)
+    one.leap(603)
+    one.watch.apply([one.frame(observed(60 * n, 1.0)) for n in range(1, 11)], clock(603))
+    assert active(one) == {"high": False}
+    one.tick(899)
+    assert active(one) == {"high": False}
+    one.tick(910)
+    assert active(one) == {"high": False, "silent": True}
+
+
+def test_a_clock_that_is_put_back_does_not_hide_who_is_silent(tmp_path: Path) -> None:
+    one = City(tmp_path, rules(tmp_path, DOUBTED))
+    one.feel((0, 1.0))
+    one.tick(301)
+    one.leap(250)
+    one.tick(260)
+    assert active(one) == {"silent": True}, "it has said nothing meanwhile"
+    one.feel((270, 1.0))
+    assert active(one) == {"silent": False}
+
+
+def test_what_came_while_the_clock_was_ahead_does_not_put_silence_off(tmp_path: Path) -> None:
+    one = City(tmp_path, rules(tmp_path, DOUBTED))
+    one.feel((0, 1.0))
+    one.tick(2)
+    one.leap(18_000)
+    one.hear(observed(3, 1.0, received=18_001))
+    one.leap(4)
+    one.tick(9)
+    one.tick(315)
+    assert active(one) == {"silent": True}, "not five hours later"
+
+
+def test_an_alarm_that_a_doubt_held_back_is_decided_when_the_doubt_ends(tmp_path: Path) -> None:
+    one = City(tmp_path, rules(tmp_path, DOUBTED))
+    one.hear(observed(0, "test", "mode"), observed(1, 9.0))
+    assert active(one) == {"serviced": True}
+    one.hear(observed(2, "on", "mode"))
+    assert active(one) == {"serviced": False, "high": True}, "without another word of the sensor"

@@ -14,6 +14,12 @@ from haechi.ports import Change, Record
 from haechi.services.watch import COLLECTIONS, WatchProjection, memory
 
 
+def come_to_rest(watch: WatchProjection) -> None:
+    """Nothing comes any more, and what runs runs out."""
+    for second in (1000, 1003, 1006):
+        watch.tick(clock(second))
+
+
 def reference(folder: Path, seed: int) -> tuple[City, list[Record]]:
     """Applied one by one, never killed, with operators acting on what they see; returns the log as it was."""
     city = City(folder, rules(folder, BUSY_RULES))
@@ -22,7 +28,7 @@ def reference(folder: Path, seed: int) -> tuple[City, list[Record]]:
         filled = command_for(city.store, record, seed) if record.subject == "ops" else record
         log.append(filled)
         city.watch.apply([filled], from_us(filled.stored_at))
-    city.watch.tick(clock(1000))
+    come_to_rest(city.watch)
     return city, log
 
 
@@ -41,8 +47,7 @@ def test_the_same_log_gives_the_same_alarms_in_other_batches_with_ticks_and_kill
             other.watch.tick(from_us(batch[-1].stored_at))
         if rng.random() < 0.3:
             other.open()  # the old one is never closed: as after a kill
-    other.watch.tick(clock(1000))
-    other.watch.tick(clock(1006))
+    come_to_rest(other.watch)
     alarms, moves = outcome(once.store)
     assert len(alarms) > 10
     assert outcome(other.store) == (alarms, moves)
@@ -66,8 +71,7 @@ def test_a_checkpoint_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         other.watch.apply([record], from_us(record.stored_at))
         if record.seq % 11 == 0:
             other.open()
-    other.watch.tick(clock(1000))
-    other.watch.tick(clock(1006))
+    come_to_rest(other.watch)
     assert len(other.store.find("journal", limit=1000)) < 60
     assert outcome(other.store) == outcome(once.store)
 
@@ -97,8 +101,7 @@ def test_a_commit_that_failed_is_tried_again_and_counts_once(tmp_path: Path) -> 
             except Unavailable:
                 store.failing = False
                 assert watch.position() == record.seq - 1
-    watch.tick(clock(1000))
-    watch.tick(clock(1006))
+    come_to_rest(watch)
     assert outcome(store) == outcome(once.store)
 
 

@@ -126,9 +126,11 @@ class Platform:
             found[role.group(1) if role else "nats-server"] = int(pid)
         return found
 
-    def kill(self, role: str) -> None:
-        """kill -9 of one role; the supervisor starts it again."""
-        os.kill(self.pids()[role], signal.SIGKILL)
+    def kill(self, role: str) -> int:
+        """kill -9 of one role; the supervisor starts it again. The process id, listed until somebody has noticed."""
+        pid = self.pids()[role]
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     def kill_supervisor(self) -> int:
         """kill -9 of the supervisor, whose children end with it; `start` starts everything again. The process id."""

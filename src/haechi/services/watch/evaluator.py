@@ -24,7 +24,6 @@ from haechi.services.watch.series import RESTLESS, Series
 from haechi.services.watch.watcher import Watcher
 
 RECENT = 4_096  # entities whose description is kept
-PUT_BACK_US = SECOND  # our clock may be set by less without anybody noticing
 SETTLE_US = SECOND  # our clock completes a running time this much later: what is on its way decides first
 Sink = Callable[[Watcher, int, Level | None], None]
 Describe = Callable[[str], Described | None]
@@ -112,7 +111,7 @@ class Evaluator:
         if not series.feed(at, received, value, quality, seq):
             for watcher in series.watchers:
                 if watcher.program.silences and watcher.level is not None:
-                    self._step(watcher, max(series.at, watcher.at))
+                    self._step(watcher, series.at)
             return
         series.until = RESTLESS
         if series.bounds and (value != before[0] or quality != before[1] or before[2] < 0):
@@ -129,16 +128,21 @@ class Evaluator:
         if changed:
             self.touched.add(watcher)
             if watcher.level != before or watcher.suppressed != hidden:
-                self._note_doubt(watcher)
                 self._sink(watcher, watcher.at, before)
+                self._note_doubt(watcher, at)
         if changed or watcher.due != due:
             watcher.stir()
         if watcher.due is not None and watcher.due != due:
             self._push(self._dues, watcher.due, watcher)
 
-    def _note_doubt(self, watcher: Watcher) -> None:
-        if watcher.rule.maintenance:
-            _doubt(watcher, watcher.level is not None)
+    def _note_doubt(self, watcher: Watcher, at: int) -> None:
+        """What a doubt held back is decided when it ends, not when the sensor happens to speak again."""
+        if not watcher.rule.maintenance or not _doubt(watcher, watcher.level is not None):
+            return
+        series = watcher.series[watcher.rule.attribute]
+        for one in [] if series.doubts else [one for one in series.watchers if not one.rule.maintenance]:
+            self._advance(one, at - 1)
+            self._step(one, at)
 
     def _advance(self, watcher: Watcher, until: int) -> None:
         """Fires what falls due up to an instant, each at its own."""
@@ -159,9 +163,8 @@ class Evaluator:
                 self._advance(watcher, due)
 
     def tick(self, now: int) -> None:
-        """Completes what falls due because nothing arrived, silence included. `now` is our clock, microseconds."""
-        if now < self.arrivals.now - PUT_BACK_US:
-            self._put_back(now)
+        """Completes what falls due because nothing arrived, silence included. `now` is our clock, microseconds; where
+        it was set, or nobody looked at it for a while, `listen_from` comes first."""
         self.arrivals.now = max(now, self.arrivals.now)
         self.elapse(now)
         while self._silences and self._silences[0][0] <= now:
@@ -181,14 +184,17 @@ class Evaluator:
 
     def listen_from(self, now: int) -> None:
         """We listen since now: silence before it was ours, not the devices'."""
+        if now < self.arrivals.now or not self.arrivals.now:
+            self._put_back(now)
         self.arrivals.floor = self.arrivals.now = now
 
     def _put_back(self, now: int) -> None:
-        """Our clock was ahead: what it took for silence would hide what sensors say until it is there again."""
-        self.listen_from(now)
-        ahead, self._silences = self._silences, []
-        for _, _, watcher in ahead:
-            self._push(self._silences, now, watcher)
+        """Our clock is, or before this start was, ahead of what it says now: what came then came now."""
+        self._silences = [(now, number, watcher) for number, (_, _, watcher) in enumerate(self._silences)]
+        self._pushed = max(self._pushed, len(self._silences))
+        for _, _, watcher in self._silences:
+            for series, _ in watcher.silences:
+                series.received = min(series.received, now)
 
     def _live(self, watcher: Watcher) -> bool:
         return self.watcher(watcher.rule.id, watcher.entity) is watcher
@@ -325,15 +331,18 @@ class Evaluator:
         for watcher in [one for some in self.watchers.values() for one in some.values()]:
             if not watcher.saved:
                 watcher.settle()
-            self._note_doubt(watcher)
+            self._note_doubt(watcher, watcher.at)
             if watcher.due is not None:
                 self._push(self._dues, watcher.due, watcher)
 
 
-def _doubt(watcher: Watcher, doubted: bool) -> None:
+def _doubt(watcher: Watcher, doubted: bool) -> bool:
+    """Whether that changes what its sensor is held to be."""
     series = watcher.series[watcher.rule.attribute]
     before = series.doubts
     series.doubt(watcher.rule.id, doubted)
-    if series.doubts != before:  # whoever reads the series must look again, whichever of its attributes comes next
-        for one in series.watchers:
-            one.stir()
+    if series.doubts == before:
+        return False
+    for one in series.watchers:  # whoever reads it must look again, whichever of its attributes comes next
+        one.stir()
+    return True

@@ -29,7 +29,8 @@ from haechi.services.watch.rules import Rule
 from haechi.services.watch.views import Linked, shown_alarm
 from haechi.services.watch.watcher import Watcher
 
-BEHIND_US = 5 * SECOND  # a newest record older than this: we are catching up
+BEHIND_US = 5 * SECOND  # a newest record older than this: we are catching up. No tick for that long: we stood still
+PUT_BACK_US = SECOND  # our clock may be set back by less without anybody noticing
 _events = structlog.get_logger("watch")
 
 
@@ -70,6 +71,7 @@ class WatchProjection:
             0,
         )  # whether we are at the log's end; how far the platform's clock is on the log
         self._heard_at: int | None = None  # the platform's clock when we last heard of the log
+        self._ticked_at: int | None = None
 
     def _sink(self, watcher: Watcher, at: int, before: Level | None) -> None:
         self._alarms.heard(watcher, at)
@@ -102,6 +104,7 @@ class WatchProjection:
     def tick(self, now: datetime) -> Sequence[Notice]:
         self.position()
         fresh = to_us(now)
+        self._notice_leap(fresh)
         if self._heard_at is None:
             self._heard_at = fresh
         if not self._live and fresh - self._heard_at >= self._behind_us:
@@ -136,6 +139,15 @@ class WatchProjection:
     def _go_live(self, now: int) -> None:
         self._live = True
         self._evaluator.listen_from(now)
+
+    def _notice_leap(self, now: int) -> None:
+        """Where our clock was set, or we stood still for a while, what waits in the log comes before anything that the
+        clock says; who has been silent until now is so until heard."""
+        before, self._ticked_at = self._ticked_at, now
+        if before is None or -PUT_BACK_US <= now - before <= self._behind_us:
+            return
+        self._live, self._heard_at, self._log_at = False, now, min(self._log_at, now)
+        self._evaluator.arrivals.known = self._position
 
     def _elapse(self, now: int) -> None:
         """Running times and shelves that are over, in the order of their instants."""
