@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
 import uvloop
@@ -61,11 +61,20 @@ class Field:
         scripts = self.scripts(int(rate * seconds), seconds)
         user = _city.concentrator(PROBE)
         probe = Probe(self.platform, user, self.secrets[user], PROBE, self._probes)
-        sent_rate, ended = uvloop.run(_send(self.platform.ports["mqtt"], scripts, rate, seconds, probe))
+        sent_rate, ended = uvloop.run(_probed(self.platform.ports["mqtt"], scripts, rate, probe.run(seconds)))
         caught_up(self.platform, 120)
         self.sent += sum(one.count for one in scripts) + len(probe.context.sent)
         self._probes += len(probe.context.sent)
         return Held(rate, sent_rate, time.perf_counter() - ended, probe.context, probe.history)
+
+    def send(self, rate: float, count: int, seconds: float) -> float:
+        """Offers that many observations at that rate and nothing else; the rate that was acknowledged. `seconds`: by
+        then every projection has applied them."""
+        scripts = self.scripts(count, count / rate, self.sent)
+        sent_rate, _ = uvloop.run(_send(self.platform.ports["mqtt"], scripts, rate))
+        caught_up(self.platform, seconds)
+        self.sent += count
+        return sent_rate
 
 
 def caught_up(platform: Platform, seconds: float) -> None:
@@ -75,12 +84,18 @@ def caught_up(platform: Platform, seconds: float) -> None:
     )
 
 
-async def _send(
-    port: int, scripts: Sequence[_mqtt.Script], rate: float, seconds: float, probe: Probe
+async def _probed(
+    port: int, scripts: Sequence[_mqtt.Script], rate: float, asking: Coroutine[None, None, None]
 ) -> tuple[float, float]:
+    probing = asyncio.create_task(asking)
+    sent = await _send(port, scripts, rate)
+    await probing
+    return sent
+
+
+async def _send(port: int, scripts: Sequence[_mqtt.Script], rate: float) -> tuple[float, float]:
     """Observations a second that were acknowledged, and when the last one was."""
     senders = await _mqtt.open_all(port, scripts, WINDOW)
-    probing = asyncio.create_task(probe.run(seconds))
     started, allowed, total = time.perf_counter(), 0, sum(one.count for one in scripts)
     while allowed < total:
         await asyncio.sleep(TICK_S)
@@ -92,7 +107,6 @@ async def _send(
         allowed = due
     await asyncio.gather(*(one.done for one in senders))
     ended = time.perf_counter()
-    await probing
     for one in senders:
         one.transport.close()
     return total / (ended - started), ended

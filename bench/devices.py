@@ -1,13 +1,15 @@
 """Row d: what one observation costs when the city has 1,000, 10,000, 100,000 and 1,000,000 sensors.
 
-Every sensor is met first: what that costs, once for each, is said beside it. Then the same flood (100 connections, all
-sensors in turn) into the whole platform, durability "disk"; CPU of all processes, and wall time until every projection
-has applied it. `python -m bench.devices 1000 100000` measures only these.
+Every sensor is met first: what that costs, once for each, is said beside it. Then the same observations (100
+connections, all sensors in turn) into the whole platform, durability "disk": first as fast as they are taken, a flood,
+then at the rate of a million devices once a minute. CPU of all processes, and the flood's wall time until every
+projection has applied it. Of few sensors a flood brings each many times in one batch, of which the live model writes
+the last: the two say different things. `python -m bench.devices 1000 100000` measures only these.
 """
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import _city, _mqtt, _running
@@ -18,6 +20,7 @@ from haechi.testing import platform as testing
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 WARM, COUNT = 20_000, 200_000
+RATE = 17_000.0
 MEETING = 200_000  # observations of one flood while sensors are met: what is on its way is bounded
 START_S, APPLIED_S = 600.0, 600.0  # a million facilities take their time
 
@@ -31,9 +34,10 @@ class Cost:
     start_s: float
     memory_mb: float
     met_us: float  # CPU for each sensor until it had been met
-    cpu_us: float
     wall_us: float
     parts: dict[str, float]  # CPU by process
+    taken: float  # of RATE
+    steady: dict[str, float]  # the same at that rate
 
 
 def measure(sizes: Sequence[int] = SIZES) -> Iterator[Line]:
@@ -44,18 +48,29 @@ def measure(sizes: Sequence[int] = SIZES) -> Iterator[Line]:
         except Unavailable as error:
             yield Line("d", f"{sensors:,} sensors: not measured", float("nan"), note=str(error), reached=False)
             continue
-        yield line(found[-1])
+        yield from lines(found[-1])
     if len(found) == len(sizes) > 1:
-        for what, costs in (("CPU", [one.cpu_us for one in found]), ("wall", [one.wall_us for one in found])):
+        flat = {
+            f"CPU at {RATE:,.0f}/s": [sum(one.steady.values()) for one in found],
+            "CPU of a flood": [sum(one.parts.values()) for one in found],
+            "wall of a flood": [one.wall_us for one in found],
+        }
+        for what, costs in flat.items():
             ratio = max(costs) / min(costs)
             yield Line("", f"  {what}: dearest against cheapest", ratio, "×", None, "≤ 1.5 ×", ratio <= 1.5)
 
 
-def line(one: Cost) -> Line:
-    parts = ", ".join(f"{name} {spent:.1f}" for name, spent in one.parts.items())
-    note = f"{parts} µs; wall {one.wall_us:.1f} µs; once for each sensor {one.met_us:.0f} µs; "
+def lines(one: Cost) -> Iterator[Line]:
+    note = f"{_shares(one.steady)}; {one.taken:,.0f}/s were taken; once for each sensor {one.met_us:.0f} µs; "
     note += f"first start {one.first_start_s:.1f} s, restart {one.start_s:.1f} s, memory {one.memory_mb:,.0f} MB"
-    return Line("d", f"CPU of one observation, {one.sensors:,} sensors", one.cpu_us, "µs", note=note)
+    what = f"CPU of one observation at {RATE:,.0f}/s, {one.sensors:,} sensors"
+    yield Line("d", what, sum(one.steady.values()), "µs", note=note)
+    note = f"{_shares(one.parts)}; wall {one.wall_us:.1f} µs"
+    yield Line("", "  of a flood", sum(one.parts.values()), "µs", note=note)
+
+
+def _shares(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {took:.1f}" for name, took in parts.items()) + " µs"
 
 
 def cost(sensors: int) -> Cost:
@@ -72,11 +87,18 @@ def cost(sensors: int) -> Cost:
             field = Field(platform, sensors)
             family = _running.family(platform.pid)
             met = meet(field, family)
-            before = {pid: _running.cpu_s([pid]) for pid in family}
-            wall = flood(field, COUNT)
-            parts = {name: (_running.cpu_s([pid]) - before[pid]) / COUNT * 1e6 for pid, name in family.items()}
+            wall, parts = spent(family, lambda: flood(field, COUNT))
+            field.sent -= COUNT if sensors > COUNT else 0  # the same sensors: one heard twice costs less than another
+            taken, steady = spent(family, lambda: field.send(RATE, COUNT, APPLIED_S))
             memory = sum(_running.memory_mb(pid) for pid in family)
-    return Cost(sensors, first, start, memory, met, sum(parts.values()), wall / COUNT * 1e6, parts)
+    return Cost(sensors, first, start, memory, met, wall / COUNT * 1e6, parts, taken, steady)
+
+
+def spent(family: Mapping[int, str], work: Callable[[], float]) -> tuple[float, dict[str, float]]:
+    """What `work` returned, and the CPU of one of its COUNT observations by process, µs."""
+    before = {pid: _running.cpu_s([pid]) for pid in family}
+    answer = work()
+    return answer, {name: (_running.cpu_s([pid]) - before[pid]) / COUNT * 1e6 for pid, name in family.items()}
 
 
 def meet(field: Field, family: Iterable[int]) -> float:
