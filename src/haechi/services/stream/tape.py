@@ -4,7 +4,6 @@ Who is near the end of the log reads here; who is further behind reads the log b
 """
 
 import asyncio
-import contextlib
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -18,31 +17,78 @@ TOGETHER, TOGETHER_BYTES = 2_000, 32 * 2**20  # records handed over at once at m
 NO_PACES: Mapping[str, float] = {}
 
 
+class _Waiting:
+    """A reader that has all that is here, or may keep waiting: it is woken once, when something is due or fills it.
+
+    What is due is worked out where records arrive: waking every reader for every record cost a third of the pipeline's
+    loop.
+    """
+
+    def __init__(self, position: int, handed: float, paces: Mapping[str, float]) -> None:
+        self.position, self._handed, self._paces = position, handed, paces
+        self._loop = loop = asyncio.get_running_loop()
+        self._count, self._due = 0, math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._rung: asyncio.Future[None] = loop.create_future()
+
+    def take(self, records: Sequence[Record]) -> None:
+        """These are new to it."""
+        self._count += len(records)
+        due = self._handed + min(self._paces.get(one.subject, 0.0) for one in records)
+        if self._count >= TOGETHER or due <= self._loop.time():
+            self.ring()
+        elif due < self._due:
+            self._due = due
+            self._stop()
+            self._timer = self._loop.call_at(due, self.ring)
+
+    def ring(self) -> None:
+        """Wakes it."""
+        self._stop()
+        if not self._rung.done():
+            self._rung.set_result(None)
+
+    async def wait(self) -> None:
+        """Until it is woken."""
+        try:
+            await self._rung
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class Tape:
-    """Call `run` as a task; any number may `read`."""
+    """Call `run` as a task; any number may `read`. Of one event loop."""
 
     def __init__(self, log: Log, subjects: frozenset[str]) -> None:
         self._log, self._subjects = log, subjects
         self._batches: deque[Sequence[Record]] = deque()
         self._bytes = 0
         self._from: int | None = None  # every record with a higher seq is here; None: nothing is known yet
-        self._grown = asyncio.Condition()
+        self._waiting: set[_Waiting] = set()
 
     async def run(self) -> None:
         """Follows the log from where it ends now."""
-        start = await self._end()
-        async with self._grown:
-            self._from = start
-            self._grown.notify_all()
+        self._from = start = await self._end()
         async for records in self._log.read(start, self._subjects):
-            async with self._grown:
-                self._batches.append(records)
-                self._bytes += _size(records)
-                while self._bytes > KEPT_BYTES and len(self._batches) > 1:
-                    gone = self._batches.popleft()
-                    self._bytes -= _size(gone)
-                    self._from = gone[-1].seq
-                self._grown.notify_all()
+            self._batches.append(records)
+            self._bytes += _size(records)
+            for one in self._waiting:
+                one.take(records)
+            self._drop()
+
+    def _drop(self) -> None:
+        """The oldest, as far as there are others. Who waits for more of them must read the log."""
+        while self._bytes > KEPT_BYTES and len(self._batches) > 1:
+            gone = self._batches.popleft()
+            self._bytes -= _size(gone)
+            self._from = end = gone[-1].seq
+            for one in self._waiting:
+                if one.position < end:
+                    one.ring()
 
     async def _end(self) -> int:
         while True:
@@ -65,26 +111,20 @@ class Tape:
                         break
                 continue
             await self._gathered(position, handed, paces)
-            found = await self._newer(position)
-            if found:
+            if found := self._newer(position):
                 position, handed = found[-1].seq, loop.time()
                 yield found
 
     async def _gathered(self, position: int, handed: float, paces: Mapping[str, float]) -> None:
-        """Returns once something after `position` is due, or as much is here as fits."""
-        clock = asyncio.get_running_loop().time
-        looked, count, due = position, 0, math.inf
-        async with self._grown:
-            while True:
-                fresh = [one for records in self._after(looked) for one in records if one.seq > looked]
-                if fresh:
-                    looked, count = fresh[-1].seq, count + len(fresh)
-                    due = min(due, handed + min(paces.get(one.subject, 0.0) for one in fresh))
-                if count >= TOGETHER or due <= (now := clock()):
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(None if due == math.inf else due - now):
-                        await self._grown.wait()
+        """Returns once something after `position` is due, or as much is here as fits, or what is here was dropped."""
+        waiting = _Waiting(position, handed, paces)
+        for records in self._after(position):
+            waiting.take(records if records[0].seq > position else [one for one in records if one.seq > position])
+        self._waiting.add(waiting)
+        try:
+            await waiting.wait()
+        finally:
+            self._waiting.discard(waiting)
 
     def _after(self, position: int) -> list[Sequence[Record]]:
         """The batches that end after `position`, looked for from the newest: there are thousands, and few are new."""
@@ -96,21 +136,18 @@ class Tape:
         found.reverse()
         return found
 
-    async def _newer(self, position: int) -> Sequence[Record]:
-        """What is here after `position`, once there is something; nothing when it has been dropped meanwhile."""
-        async with self._grown:
-            await self._grown.wait_for(lambda: bool(self._batches) and self._batches[-1][-1].seq > position)
-            assert self._from is not None
-            if position < self._from:
-                return ()
-            found: list[Record] = []
-            size = 0
-            for records in self._after(position):
-                found += records if records[0].seq > position else [one for one in records if one.seq > position]
-                size += _size(records)
-                if len(found) >= TOGETHER or size >= TOGETHER_BYTES:
-                    break
-            return found
+    def _newer(self, position: int) -> Sequence[Record]:
+        """What is here after `position`; nothing when some of it has been dropped meanwhile."""
+        if self._from is None or position < self._from:
+            return ()
+        found: list[Record] = []
+        size = 0
+        for records in self._after(position):
+            found += records if records[0].seq > position else [one for one in records if one.seq > position]
+            size += _size(records)
+            if len(found) >= TOGETHER or size >= TOGETHER_BYTES:
+                break
+        return found
 
 
 def _size(records: Sequence[Record]) -> int:
