@@ -5,9 +5,11 @@ Every connection asks again when it is answered (closed loop), so a rate comes w
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import statistics
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +97,29 @@ def upsert(broker: Broker, first: int, size: int) -> Iterator[bytes]:
     """Batches of `size` entities that are not there yet."""
     for start in count(first, size):
         yield broker.ask("POST", "/entityOperations/upsert", [entity(number) for number in range(start, start + size)])
+
+
+@contextlib.contextmanager
+def living(broker: Broker, per_s: float) -> Iterator[None]:
+    """Changes one entity so often until the end of the block; `AssertionError` when that was not possible."""
+    over, refused = threading.Event(), list[Exception]()
+    requests = update(broker, 1)
+
+    def live() -> None:
+        try:
+            while not over.wait(1 / per_s):
+                send(broker, [next(requests)])
+        except Exception as error:  # told below: a thread has nobody to tell
+            refused.append(error)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert not refused, refused
 
 
 def load(broker: Broker, requests: Iterator[bytes], connections: int, seconds: float) -> Rate:
