@@ -115,3 +115,28 @@ def test_an_alarm_that_a_doubt_held_back_is_decided_when_the_doubt_ends(tmp_path
     assert active(one) == {"serviced": True}
     one.hear(observed(2, "on", "mode"))
     assert active(one) == {"serviced": False, "high": True}, "without another word of the sensor"
+
+
+def test_a_platform_that_stalls_again_and_again_finds_silence_all_the_same(tmp_path: Path) -> None:
+    one = City(tmp_path, rules(tmp_path, DOUBTED))
+    one.feel((0, 1.0))
+    one.tick(2)
+    for minute in range(1, 8):
+        one.leap(60 * minute)  # from 8 to 50 s it listens: the log is held to be read when nothing has come for 5 s
+        one.tick(60 * minute + 50)
+        assert active(one) == {}
+    one.leap(480)
+    one.tick(530)
+    assert active(one) == {"silent": True}
+
+
+def test_who_was_silent_stays_so_over_a_stall_and_a_clock_that_is_put_back(tmp_path: Path) -> None:
+    one = City(tmp_path, rules(tmp_path, DOUBTED))
+    one.hear(observed(0, 1.0), observed(0, 1.0, entity="urn:ngsi-ld:Sensor:t:2"))
+    one.tick(301)
+    one.hear(observed(310, 1.0, entity="urn:ngsi-ld:Sensor:t:2"))
+    for second in (1000, 320, 321):
+        one.leap(second)
+        one.tick(second + 10)
+    found = {alarm["entity"][-1]: alarm["condition_active"] for alarm in one.alarms()}
+    assert found == {"1": True, "2": False}

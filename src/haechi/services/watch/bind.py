@@ -27,23 +27,43 @@ Slots = Sequence[Series]  # of one entity, in the order of `Program.names`
 Test = Callable[[Slots], bool | None]
 
 NEVER = 1 << 62
+PAUSES = 64  # in which we did not listen; silence before the oldest is forgotten
 
 
 class Arrivals:
     """Our clock as silence sees it: moved by ticks only, and never counting time in which we did not listen."""
 
-    __slots__ = ("floor", "known", "now")
+    __slots__ = ("floor", "known", "now", "pauses")
 
     def __init__(self) -> None:
-        """`now`: the last tick; `floor`: since when we listen. Microseconds. `known`: the last record that was seen
-        before this start; whoever said something after it is not silent, however far behind our clock it came."""
+        """`now`: the last tick; `floor`: since when we listen; `pauses`: from when to when we did not, in order.
+        Microseconds. `known`: the last record that was seen before this start; whoever said something after it is not
+        silent, however far behind our clock it came."""
         self.now = 0
         self.floor = NEVER
         self.known = 0
+        self.pauses: list[tuple[int, int]] = []
+
+    def resume(self, now: int) -> None:
+        """We listen again: at a start, when we had been away for a while, or when our clock was set."""
+        if not self.now:
+            self.floor = now
+        elif now < self.now:
+            self.floor = min(self.floor, now)
+            self.pauses = [(start, min(end, now)) for start, end in self.pauses if start < now]
+        else:
+            self.pauses.append((self.now, now))
+            if len(self.pauses) > PAUSES:
+                self.floor = max(self.floor, self.pauses.pop(0)[1])
+        self.now = now
 
     def silent_since(self, series: Series) -> int:
         """The instant from which silence of a series counts."""
-        return max(series.received, self.floor)
+        since = max(series.received, self.floor)
+        for start, end in self.pauses:
+            if end > since:
+                since += end - max(start, since)
+        return since
 
 
 class Step(NamedTuple):
@@ -153,7 +173,7 @@ class Program:
             series = slots[slot]
             if series.received < 0:
                 return None
-            if arrivals.now - max(series.received, arrivals.floor) >= for_us:
+            if arrivals.now - arrivals.silent_since(series) >= for_us:
                 return True
             heard = series.received >= arrivals.floor or series.seq > arrivals.known
             return False if heard else None  # not heard since we listen: cannot tell yet

@@ -183,10 +183,10 @@ class Evaluator:
         self._push(self._silences, again, watcher)
 
     def listen_from(self, now: int) -> None:
-        """We listen since now: silence before it was ours, not the devices'."""
+        """We listen since now, or again: silence meanwhile was ours, not the devices'."""
         if now < self.arrivals.now or not self.arrivals.now:
             self._put_back(now)
-        self.arrivals.floor = self.arrivals.now = now
+        self.arrivals.resume(now)
 
     def _put_back(self, now: int) -> None:
         """Our clock is, or before this start was, ahead of what it says now: what came then came now."""

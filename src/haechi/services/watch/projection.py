@@ -142,12 +142,11 @@ class WatchProjection:
 
     def _notice_leap(self, now: int) -> None:
         """Where our clock was set, or we stood still for a while, what waits in the log comes before anything that the
-        clock says; who has been silent until now is so until heard."""
+        clock says."""
         before, self._ticked_at = self._ticked_at, now
         if before is None or -PUT_BACK_US <= now - before <= self._behind_us:
             return
         self._live, self._heard_at, self._log_at = False, now, min(self._log_at, now)
-        self._evaluator.arrivals.known = self._position
 
     def _elapse(self, now: int) -> None:
         """Running times and shelves that are over, in the order of their instants."""
