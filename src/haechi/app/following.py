@@ -2,13 +2,12 @@
 pace, from one tape."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
 
 from haechi.core.errors import InvalidData
-from haechi.core.frame import EMPTY
 from haechi.faces.console.live import LiveHub
 from haechi.ports import Log, Record
 from haechi.services.history.reader import HistoryTail
@@ -25,20 +24,25 @@ ROOM_S = 0.5  # how often a full tail is looked at again
 async def feed_hub(log: Log, tape: Tape, hub: LiveHub) -> None:
     """For ever: what is stored from now on. It never waits for history: screens stay live while that is behind."""
     async for records in tape.read(await log.last_seq(), SCREENS):
-        rows = own_rows(_together(records))
-        for start in range(0, max(rows.num_rows, 1), TURN):
-            hub.feed(rows.slice(start, TURN), records[-1].seq)
-            await asyncio.sleep(0)  # requests get their turn between two batches
+        for rows in map(own_rows, _together(records)):
+            for start in range(0, max(rows.num_rows, 1), TURN):
+                hub.feed(rows.slice(start, TURN), records[-1].seq)
+                await asyncio.sleep(0)  # requests get their turn between two batches
 
 
-def _together(records: Sequence[Record]) -> pa.RecordBatch:
-    """The observations of all, in order: what taking some in costs, it costs per batch."""
-    found: list[pa.RecordBatch] = []
+def _together(records: Sequence[Record]) -> Iterator[pa.RecordBatch]:
+    """The observations of all, in order, about `TURN` at a time: what taking some in costs, it costs per batch."""
+    some: list[pa.RecordBatch] = []
+    count = 0
     for record in records:
         with suppress(InvalidData):  # the pipeline keeps such a frame and says so
-            found.append(record.frame().observations)
-    found = [one for one in found if one.num_rows]
-    return pa.concat_batches(found) if found else EMPTY
+            some.append(record.frame().observations)
+            count += some[-1].num_rows
+        if count >= TURN:
+            yield pa.concat_batches(some)
+            some, count = [], 0
+    if some:
+        yield pa.concat_batches(some)
 
 
 async def feed_tail(tape: Tape, history: HistoryTail, progress: Progress) -> None:
