@@ -104,8 +104,10 @@ def test_what_came_while_the_clock_was_ahead_does_not_put_silence_off(tmp_path: 
     one.leap(18_000)
     one.hear(observed(3, 1.0, received=18_001))
     one.leap(4)
-    one.tick(9)
-    one.tick(315)
+    one.watch.apply([one.frame(observed(4, 1.0, received=18_002))], clock(5))
+    one.tick(304)
+    assert active(one) == {}
+    one.tick(610)
     assert active(one) == {"silent": True}, "not five hours later"
 
 

@@ -173,6 +173,7 @@ class Evaluator:
                 self._listen_in(watcher, now)
 
     def _listen_in(self, watcher: Watcher, now: int) -> None:
+        _bring_back(watcher, now)
         dues = [self.arrivals.silent_since(one) + span for one, span in watcher.silences]
         over = [one for one in dues if one <= now]
         if over:
@@ -189,12 +190,11 @@ class Evaluator:
         self.arrivals.resume(now)
 
     def _put_back(self, now: int) -> None:
-        """Our clock is, or before this start was, ahead of what it says now: what came then came now."""
+        """Our clock is, or before this start was, ahead of what it says now: everybody is looked at anew."""
         self._silences = [(now, number, watcher) for number, (_, _, watcher) in enumerate(self._silences)]
         self._pushed = max(self._pushed, len(self._silences))
         for _, _, watcher in self._silences:
-            for series, _ in watcher.silences:
-                series.received = min(series.received, now)
+            _bring_back(watcher, now)
 
     def _live(self, watcher: Watcher) -> bool:
         return self.watcher(watcher.rule.id, watcher.entity) is watcher
@@ -334,6 +334,12 @@ class Evaluator:
             self._note_doubt(watcher, watcher.at)
             if watcher.due is not None:
                 self._push(self._dues, watcher.due, watcher)
+
+
+def _bring_back(watcher: Watcher, now: int) -> None:
+    """What came later than now came under a clock that was ahead: it came now."""
+    for series, _ in watcher.silences:
+        series.received = min(series.received, now)
 
 
 def _doubt(watcher: Watcher, doubted: bool) -> bool:

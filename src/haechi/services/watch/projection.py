@@ -129,7 +129,7 @@ class WatchProjection:
     def _hear(self, at: int, now: int) -> None:
         """A record came to the platform at this instant (its own clock, not the log's): what was over by then comes
         before it. Far behind our clock means we are catching up, and that our clock says nothing about devices."""
-        self._heard_at, self._log_at = now, max(self._log_at, at)
+        self._heard_at, self._log_at = now, max(self._log_at, min(at, now))  # a clock that was ahead is no lead
         if now - self._log_at > self._behind_us:
             self._live = False
         elif not self._live:
