@@ -161,12 +161,12 @@ class ModbusAdapter:
             return {"ok": False, "detail": f"link {self._context.link} has no device {command['device']!r}"}
         wanted = command["channel"], command["field"], command["value"], command["expires_at"]
         try:
-            held, at = await poller.write(*wanted)
+            found, at = await poller.write(*wanted)
         except Unavailable as error:
             return {"ok": False, "unsure": True, "detail": str(error)}
         except HaechiError as error:
             return {"ok": False, "detail": str(error)}
-        return {"ok": True, "confirmed": True, "at": at, "detail": f"acknowledged; then the device held {held}"}
+        return {"ok": True, "confirmed": True, "at": at, "detail": f"acknowledged; {found}"}
 
     async def _tell(self, outcome: Mapping[str, Any]) -> None:
         try:

@@ -5,7 +5,7 @@ Each has a task and a connection of its own, so a device that is slow or away de
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,12 +17,15 @@ from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
-from haechi.core.errors import Conflict, InvalidData, NotFound, Refused, Unavailable
+from haechi.core.errors import Conflict, HaechiError, InvalidData, NotFound, Refused, Unavailable
 from haechi.plugins.adapters.modbus.registers import Span, Value, decode, encode, spans
 from haechi.plugins.adapters.modbus.settings import DeviceSettings, ModbusSettings, Register
 
 STATUS = "$status"
 AWAY = frozenset({ExcCodes.GATEWAY_PATH_UNAVIABLE, ExcCodes.GATEWAY_NO_RESPONSE})  # the gateway speaks for a dead unit
+# Exceptions (clause 7) after which a write may have been done.
+MAYBE_DONE = frozenset({ExcCodes.DEVICE_FAILURE, ExcCodes.ACKNOWLEDGE, ExcCodes.GATEWAY_NO_RESPONSE})
+READ = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}  # function codes
 FRAMERS = {"tcp": FramerType.SOCKET, "rtu": FramerType.RTU}
 _events = structlog.get_logger("modbus")
 
@@ -35,6 +38,14 @@ class Outlet:
     skip: Callable[[str, int], None]  # reason and how many values had to be left out
     now: Callable[[], int]  # microseconds
     counts: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request and the function code its answer must have."""
+
+    function: int
+    send: Callable[[], Awaitable[ModbusPDU]]
 
 
 class Poller:
@@ -125,9 +136,7 @@ class Poller:
                 known += self._refused(span, answer, faults)
                 continue
             known.append(span)
-            content = answer.bits if span.table in ("coil", "discrete") else answer.registers
-            if len(content) < span.count:
-                raise Unavailable(f"{self.device.id}: asked for {span}, got {len(content)}; no Modbus device?")
+            content = self._content(span, answer)
             for one in span.registers:
                 try:
                     values.setdefault(one.channel, {})[one.field] = decode(one, span, content)
@@ -135,6 +144,15 @@ class Poller:
                     self._out.skip(error.reason, 1)
         self._spans = known
         return {channel: found for channel, found in values.items() if found}, faults
+
+    def _content(self, span: Span, answer: ModbusPDU) -> Sequence[int] | Sequence[bool]:
+        """What the span holds. An answer of another length is another request's: the connection is out of step."""
+        bits = span.table in ("coil", "discrete")
+        content = answer.bits if bits else answer.registers
+        if len(content) != (-(-span.count // 8) * 8 if bits else span.count):
+            self._client.close()
+            raise Unavailable(f"{self.device.id}: asked for {span}, got {len(content)}; no Modbus device?")
+        return content
 
     def _refused(self, span: Span, answer: ModbusPDU, faults: list[str]) -> list[Span]:
         """Notes why; an illegal address is hunted down by halves, so that one wrong register spoils no other."""
@@ -145,19 +163,19 @@ class Poller:
         faults.append(f"{span}: {_meaning(code)}")
         return list(span.halves()) if code == ExcCodes.ILLEGAL_ADDRESS and len(span.registers) > 1 else [span]
 
-    def _request(self, span: Span) -> "Request":
+    def _request(self, span: Span) -> Request:
         read = {
             "coil": self._client.read_coils,
             "discrete": self._client.read_discrete_inputs,
             "input": self._client.read_input_registers,
             "holding": self._client.read_holding_registers,
         }[span.table]
-        return partial(read, span.start, count=span.count, device_id=self.device.unit)
+        return Request(READ[span.table], partial(read, span.start, count=span.count, device_id=self.device.unit))
 
-    async def _ask(self, request: "Request") -> ModbusPDU:
+    async def _ask(self, request: Request) -> ModbusPDU:
         """The answer; `Unavailable` ends the connection, for a late answer must not be taken for the next one's."""
         try:
-            return await request()
+            answer = await request.send()
         except ModbusException as error:
             self._counts["no_answer"] += 1
             self._client.close()
@@ -166,6 +184,11 @@ class Poller:
             raise Unavailable(
                 f"{self.device.id}: {what} (timeout_s = {self._settings.timeout_s:g}): {error}"
             ) from error
+        if answer.function_code & 0x7F != request.function:
+            self._client.close()
+            what = f"asked with function {request.function}, answered with {answer.function_code}"
+            raise Unavailable(f"{self.device.id}: {what}; does another program use its connection?")
+        return answer
 
     async def _tell(self, online: bool, fault: str) -> None:
         if (online, fault) == self._told:
@@ -181,11 +204,11 @@ class Poller:
 
     # --- writing ---
 
-    async def write(self, channel: str, field: str, value: object, expires_at: int) -> tuple[Value, int]:
-        """Writes, reads back; returns what the device then holds and when it was sent. The next poll follows at once.
+    async def write(self, channel: str, field: str, value: object, expires_at: int) -> tuple[str, int]:
+        """Writes, reads back; returns what reading back said and when it was sent. The next poll follows at once.
 
         `NotFound`, `InvalidData`, `Conflict` (too late): never sent. `Refused`: the device answered with an exception.
-        `Unavailable`: no answer, nobody knows whether it was written.
+        `Unavailable`: no answer, or one after which nobody knows whether it was written.
         """
         register = self._writable(channel, field)
         content = encode(register, value)
@@ -197,11 +220,19 @@ class Poller:
                 raise Conflict("it came too late; nothing was sent")
             _accepted(await self._ask(self._writing(register, content)), f"{field} = {value}")
             self._counts["writes"] += 1
-            span = spans([register], ())[0]
-            answer = await self._ask(self._request(span))
-        _accepted(answer, f"reading {field} back")
+            found = await self._read_back(register)
         self._due_now.set()
-        return decode(register, span, answer.bits if register.is_bits else answer.registers), at
+        return found, at
+
+    async def _read_back(self, register: Register) -> str:
+        """The device has acknowledged the write: that its answer cannot be read does not take that back."""
+        span = spans([register], ())[0]
+        try:
+            answer = await self._ask(self._request(span))
+            _accepted(answer, "asked for it")
+            return f"then the device held {decode(register, span, self._content(span, answer))}"
+        except HaechiError as error:
+            return f"reading it back failed: {error}"
 
     def _writable(self, channel: str, field: str) -> Register:
         for one in self._registers:
@@ -209,25 +240,26 @@ class Poller:
                 return one
         raise NotFound(f"{self.device.id} has no writable register {field!r} on channel {channel!r}; mend the link")
 
-    def _writing(self, register: Register, content: list[int] | bool) -> "Request":
+    def _writing(self, register: Register, content: list[int] | bool) -> Request:
         at, unit = register.address, self.device.unit
         if isinstance(content, bool):
-            return partial(self._client.write_coil, at, content, device_id=unit)
+            return Request(5, partial(self._client.write_coil, at, content, device_id=unit))
         if len(content) == 1:
-            return partial(self._client.write_register, at, content[0], device_id=unit)
-        return partial(self._client.write_registers, at, content, device_id=unit)
-
-
-Request = Callable[[], Awaitable[ModbusPDU]]
+            return Request(6, partial(self._client.write_register, at, content[0], device_id=unit))
+        return Request(16, partial(self._client.write_registers, at, content, device_id=unit))
 
 
 def _accepted(answer: ModbusPDU, what: str) -> None:
-    if answer.isError():
-        raise Refused(f"{what}: the device answers {_meaning(answer.exception_code)}")
+    if not answer.isError():
+        return
+    text = f"{what}: the device answers {_meaning(answer.exception_code)}"
+    raise (
+        Unavailable(f"{text}; whether it was done is unknown") if answer.exception_code in MAYBE_DONE else Refused(text)
+    )
 
 
 def _meaning(code: int) -> str:
     try:
-        return ExcCodes(code).name.lower().replace("_", " ")
+        return ExcCodes(code).name.lower().replace("_", " ").replace("unaviable", "unavailable")
     except ValueError:
         return f"exception {code}"
