@@ -10,7 +10,7 @@ import pytest
 from haechi.core.errors import Conflict, HaechiError, NotFound, Unavailable
 from haechi.core.frame import EntityCommand, Frame
 from haechi.core.observation import Observation
-from haechi.faces.ngsi_ld.together import FLIGHTS, MOST, Together
+from haechi.faces.ngsi_ld.together import ENOUGH, FLIGHTS, MOST, Together
 from haechi.services.stream.progress import REMEMBERED, Progress, Refusals
 
 
@@ -49,12 +49,33 @@ async def test_those_of_one_turn_share_a_frame_and_those_meanwhile_the_next_ones
     log = Log()
     together = Together(log)
     tasks = await asked(together, "a", "b", "c")
-    for id in "defg":
+    for id in "de":
         tasks += await asked(together, id)
-    assert log.sizes() == [3, *[1] * (FLIGHTS - 1)]
+    assert log.sizes() == [3], "a second frame is worth it when it is as large"
+    for id in "fghij":
+        tasks += await asked(together, id)
+    assert log.sizes() == [3] * FLIGHTS
     log.go.set()
     await asyncio.gather(*tasks)
-    assert sorted(one.id for frame in log.frames for one in frame.commands) == list("abcdefg")
+    assert log.sizes() == [3, 3, 4]
+    assert [one.id for frame in log.frames for one in frame.commands] == list("abcdefghij")
+
+
+async def test_two_clients_do_not_wait_for_each_other_nor_anybody_for_a_batch_of_thousands() -> None:
+    log = Log()
+    together = Together(log)
+    tasks = await asked(together, "a")
+    tasks += await asked(together, "b")
+    assert log.sizes() == [1, 1]
+    log.go.set()
+    await asyncio.gather(*tasks)
+    log.go.clear()
+    batch = asyncio.create_task(together.send([command(str(number)) for number in range(MOST)], []))
+    await asyncio.sleep(0)
+    tasks = await asked(together, *[str(number) for number in range(ENOUGH)])
+    assert log.sizes()[2:] == [MOST, ENOUGH]
+    log.go.set()
+    await asyncio.gather(batch, *tasks)
 
 
 async def test_a_request_is_never_divided_and_frames_stay_bounded() -> None:

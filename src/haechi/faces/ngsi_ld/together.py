@@ -1,6 +1,8 @@
 """Requests that change something at the same time go to the log together: one frame, one fsync. Used by `Writes`.
 
-Whoever comes first goes at once; who comes while `FLIGHTS` frames are under way goes with the next one.
+Whoever comes first goes at once. A second frame takes off beside the first once as many commands wait as that took: few
+clients do not wait for each other, and many make large frames, which cost every process hardly more than small ones. Who
+comes while `FLIGHTS` are under way goes with the next one.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from haechi.services.stream.progress import Refusals
 
 LINK = "api"
 FLIGHTS = 2
+ENOUGH = 100  # commands of a frame that is large
 MOST = 1_000  # commands of a frame that gathers; a batch of more goes alone
 
 
@@ -29,6 +32,8 @@ class Together:
     def __init__(self, write: Callable[[Frame], Awaitable[None]]) -> None:
         self._write = write
         self._waiting: deque[_Part] = deque()
+        self._count = 0  # commands that wait
+        self._flown = 0  # commands of the newest flight
         self._flights: set[asyncio.Task[None]] = set()
         self._called = False
 
@@ -37,26 +42,31 @@ class Together:
         loop = asyncio.get_running_loop()
         part = _Part(commands, rows, loop.create_future())
         self._waiting.append(part)
+        self._count += len(commands)
         self._call(loop)
         await part.done
 
     def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         """At the end of this turn of the loop: who is served in the same turn goes along."""
-        if not self._called and len(self._flights) < FLIGHTS:
+        if not self._called and self._may_fly():
             self._called = True
             loop.call_soon(self._take_off)
 
+    def _may_fly(self) -> bool:
+        if not self._waiting or not self._flights:
+            return bool(self._waiting)
+        return len(self._flights) < FLIGHTS and self._count >= min(self._flown, ENOUGH)
+
     def _take_off(self) -> None:
         self._called = False
-        if self._waiting and len(self._flights) < FLIGHTS:
+        if self._may_fly():
             flight = asyncio.get_running_loop().create_task(self._fly(self._gathered()))
             self._flights.add(flight)
             flight.add_done_callback(self._landed)
 
     def _landed(self, flight: "asyncio.Task[None]") -> None:
         self._flights.discard(flight)
-        if self._waiting:
-            self._call(flight.get_loop())
+        self._call(flight.get_loop())
 
     def _gathered(self) -> list[_Part]:
         parts = [self._waiting.popleft()]
@@ -64,6 +74,7 @@ class Together:
         while self._waiting and size + len(self._waiting[0].commands) <= MOST:
             parts.append(self._waiting.popleft())
             size += len(parts[-1].commands)
+        self._count, self._flown = self._count - size, size
         return parts
 
     async def _fly(self, parts: Sequence[_Part]) -> None:
