@@ -3,6 +3,7 @@ import { command } from '../src/lib/keys'
 import { isOlder, mayTick, nextPhase } from '../src/lib/phases'
 import { ago, clockLocal, isoLocal, isStale } from '../src/lib/times'
 import { amount, sign } from '../src/lib/units'
+import { fault } from '../src/lib/validity'
 import { append, type Series } from '../src/stores/history'
 import { Latest } from '../src/stores/latest'
 
@@ -120,5 +121,18 @@ describe('what is told of an incident', () => {
   const told = (entries: number) => ({ timeline: Array.from({ length: entries }, () => ({ at: '', who: '', kind: 'step_done' })) }) as never
   it('is older with fewer entries, and not where it is as long or says nothing of them', () => {
     expect([isOlder(told(2), told(3)), isOlder(told(3), told(3)), isOlder(told(4), told(3)), isOlder({}, told(3))]).toEqual([true, false, false, false])
+  })
+})
+
+describe('a field that cannot be sent', () => {
+  const none = { valueMissing: false, badInput: false, rangeUnderflow: false, rangeOverflow: false, stepMismatch: false }
+  const said = (what: object): unknown => fault({ ...none, ...what } as ValidityState, '21.8', '23.8')
+  it('says what it lacks in the words of the console, not of the browser', () => {
+    expect(said({ rangeOverflow: true })).toEqual(['invalid.high', { max: '23.8' }])
+    expect(said({ rangeUnderflow: true })).toEqual(['invalid.low', { min: '21.8' }])
+    expect(said({ valueMissing: true })).toEqual(['invalid.missing', {}])
+    expect(said({ badInput: true })).toEqual(['invalid.number', {}])
+    expect(said({ stepMismatch: true })).toEqual(['invalid.whole', {}])
+    expect(said({ tooLong: true })).toEqual(['invalid.other', {}])
   })
 })

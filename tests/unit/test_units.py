@@ -1,5 +1,8 @@
 """Units convert exactly within their kind and refuse everything else."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from haechi.core.errors import InvalidData
@@ -49,3 +52,10 @@ def test_every_unit_converts_to_every_other_of_its_kind_and_back() -> None:
     for one in UNITS.values():
         for other in (u for u in UNITS.values() if u.kind == one.kind):
             assert convert(convert(7.5, one.code, other.code), other.code, one.code) == pytest.approx(7.5, rel=1e-9)
+
+
+def test_the_console_shows_every_unit_with_the_platforms_sign() -> None:
+    source = (Path(__file__).parents[2] / "console/src/lib/units.ts").read_text("utf-8")
+    table = source.split("const SIGNS", 1)[1].split("\n}", 1)[0]
+    shown = dict(re.findall(r"'?(\w+)'?: '([^']*)'", table))
+    assert shown == {code: unit.symbol for code, unit in UNITS.items()}

@@ -1,8 +1,8 @@
 """Requests that change something at the same time go to the log together: one frame, one fsync. Used by `Writes`.
 
-Whoever comes first goes at once. A second frame takes off beside the first once as many commands wait as that took: few
-clients do not wait for each other, and many make large frames, which cost every process hardly more than small ones. Who
-comes while `FLIGHTS` are under way goes with the next one.
+Whoever comes first goes at once. A second frame takes off beside the first once as many commands wait as that took: so
+few clients do not wait for each other, and many make large frames, which cost each process little more than small ones.
+Who comes while `FLIGHTS` are under way goes with the next one.
 """
 
 import asyncio
