@@ -22,7 +22,7 @@ ANSWER_S = 5.0
 async def look(settings: RunSettings, supervisor: int | None, span_s: float = SPAN_S) -> Look:
     """Takes `span_s`, more when the log does not answer; writes a file of four kilobytes and removes it."""
     pids = processes.children(supervisor) if supervisor is not None else {}
-    states = {name: processes.state(pid) for name, pid in pids.items()}
+    states = states_of(pids, supervisor)
     if states.get("nats-server") == "stopped":  # it would be asked in vain
         return Look(span_s, {}, states, log_answers=False)
     sync_s = await asyncio.to_thread(_sync_s, settings.folder / "log")
@@ -35,6 +35,12 @@ async def look(settings: RunSettings, supervisor: int | None, span_s: float = SP
         return Look(span_s, {}, states, log_answers=False, sync_s=sync_s)
     cores = ((processes.cpu_s(nats_pid) or 0.0) - before) / (time.monotonic() - begun)
     return Look(heard_s, words, states, behind, sync_s=sync_s, nats_cores=cores)
+
+
+def states_of(pids: Mapping[str, int], supervisor: int | None) -> dict[str, str]:
+    """Of each process by its name; a supervisor that is stopped starts nothing again."""
+    own = {} if supervisor is None else {"supervisor": supervisor}
+    return {name: processes.state(pid) for name, pid in {**pids, **own}.items()}
 
 
 async def _listened(

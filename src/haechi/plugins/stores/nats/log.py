@@ -82,7 +82,8 @@ async def connect(address: Address, name: str) -> Client:
 
 
 def _nobody(address: Address, error: Exception) -> Unavailable:
-    return Unavailable(f"no nats-server on port {address.port}: {error}; is `haechi run` up?")
+    why = str(error) or "it does not answer"  # nats says a time-out without words
+    return Unavailable(f"no nats-server on port {address.port}: {why}; is `haechi run` up?")
 
 
 async def close(client: Client) -> None:
