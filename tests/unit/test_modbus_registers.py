@@ -1,7 +1,6 @@
 """Registers to values and back: types, orders, scaling, and which requests read them."""
 
 import math
-import struct
 from typing import Any
 
 import pytest
@@ -27,7 +26,8 @@ def value(register: Register, words: list[int]) -> Any:
         ({"type": "u32", "byte_order": "little"}, [0x0001, 0x0002], 0x0100_0200),
         ({"type": "u32", "byte_order": "little", "word_order": "little"}, [0x0001, 0x0002], 0x0200_0100),
         ({"type": "i32"}, [0xFFFF, 0xFFFF], -1),
-        ({"type": "f32"}, [0x42F6, 0xE979], struct.unpack(">f", bytes.fromhex("42f6e979"))[0]),
+        ({"type": "f32"}, [0x42F6, 0xE979], 123.456),
+        ({"type": "f32", "scale": 10}, [0x41B4, 0xCCCD], 226.0),
         ({"type": "f64"}, [0x4009, 0x21FB, 0x5444, 0x2D18], math.pi),
         ({"type": "u64"}, [1, 0, 0, 0], 1 << 48),
         ({"type": "i64", "word_order": "little"}, [0xFFFD, 0xFFFF, 0xFFFF, 0xFFFF], -3),

@@ -11,6 +11,7 @@ from pathlib import Path
 from haechi.app import settings as run_settings
 from haechi.app.bottleneck import verdicts
 from haechi.app.commands.account import behind
+from haechi.app.events import configure
 from haechi.app.look import look
 from haechi.app.parts import account_store, load_city
 from haechi.app.settings import RunSettings
@@ -35,6 +36,7 @@ class Finding:
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Prints every finding; 1 when something is wrong."""
+    configure()  # a log that does not answer is a finding, not lines of debugging
     findings = [_installed(), _console(), _disk(arguments.data)]
     try:
         settings = run_settings.load(arguments.data.resolve())

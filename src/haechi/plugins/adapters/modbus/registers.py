@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+
 from haechi.core.errors import InvalidData
 from haechi.plugins.adapters.modbus.settings import Block, Register
 
@@ -76,7 +78,8 @@ def decode(register: Register, span: Span, content: Sequence[int] | Sequence[boo
         return _text(register, words)
     (raw,) = struct.unpack(">" + _FORMATS[register.type], _to_bytes(register, words))
     if isinstance(raw, float):
-        return _finite(register, raw * register.scale + register.offset)
+        exact = _shortest(raw) if register.type == "f32" else raw
+        return _finite(register, exact * register.scale + register.offset)
     return _scaled(register, raw)
 
 
@@ -93,6 +96,11 @@ def _text(register: Register, words: Sequence[int]) -> str:
         raise InvalidData(
             f"{register.field}: no UTF-8 text in {raw[:20]!r}; mend address or words", "not_text"
         ) from error
+
+
+def _shortest(raw: float) -> float:
+    """A 32-bit float as the shortest decimal it stands for: 22.6, which its maker meant, and not 22.600000381469727."""
+    return float(str(np.float32(raw)))
 
 
 def _finite(register: Register, value: float) -> float:
