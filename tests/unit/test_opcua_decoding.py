@@ -1,6 +1,7 @@
 """Values of OPC UA variables, what a codec makes of them, and setpoints in the type a variable has."""
 
 import math
+import struct
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -36,7 +37,14 @@ class Switch(IntEnum):
     ],
 )
 def test_a_value_is_what_json_can_say(value: Any, wanted: Any) -> None:
-    assert plain(value) == wanted
+    assert plain(value, None) == wanted
+
+
+def test_a_32_bit_float_is_the_decimal_it_stands_for() -> None:
+    sent = struct.unpack("<f", struct.pack("<f", 22.6))[0]
+    assert sent != 22.6
+    assert plain(sent, ua.VariantType.Float) == 22.6
+    assert plain(sent, ua.VariantType.Double) == sent
 
 
 @pytest.mark.parametrize(
@@ -50,13 +58,13 @@ def test_a_value_is_what_json_can_say(value: Any, wanted: Any) -> None:
 )
 def test_what_is_no_single_value_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(InvalidData) as refused:
-        plain(value)
+        plain(value, None)
     assert refused.value.reason == reason
 
 
 def test_no_value_is_refused() -> None:
     with pytest.raises(InvalidData, match="no value"):
-        plain(None)
+        plain(None, None)
 
 
 @given(st.sampled_from(sorted(INTEGERS)), st.integers(-(2**65), 2**65))

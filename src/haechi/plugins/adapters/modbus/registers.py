@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
 from haechi.core.errors import InvalidData
+from haechi.core.floats import shortest
 from haechi.plugins.adapters.modbus.settings import Block, Register
 
 WORDS_MAX, BITS_MAX = 125, 2000  # in one request: 6.3, 6.4 and 6.1, 6.2
 _FORMATS = {"u16": "H", "i16": "h", "u32": "I", "i32": "i", "f32": "f", "u64": "Q", "i64": "q", "f64": "d"}
+_ORDERS = {"big": ">", "little": "<"}
 Value = float | int | bool | str
 
 
@@ -76,20 +76,17 @@ def decode(register: Register, span: Span, content: Sequence[int] | Sequence[boo
         return bool(words[0] >> register.bit & 1)
     if register.type == "string":
         return _text(register, words)
-    (raw,) = struct.unpack(">" + _FORMATS[register.type], _to_bytes(register, words))
-    if isinstance(raw, float):
-        exact = _shortest(raw) if register.type == "f32" else raw
-        return _finite(register, exact * register.scale + register.offset)
-    return _scaled(register, raw)
+    in_order = words if register.word_order == "big" else words[::-1]
+    (raw,) = struct.unpack(">" + _FORMATS[register.type], _to_bytes(register, in_order))
+    return _scaled(register, raw) if isinstance(raw, int) else _finite(register, raw)
 
 
 def _to_bytes(register: Register, words: Sequence[int]) -> bytes:
-    order: Sequence[int] = words if register.word_order == "big" else list(reversed(words))
-    return b"".join(one.to_bytes(2, "big" if register.byte_order == "big" else "little") for one in order)
+    return struct.pack(f"{_ORDERS[register.byte_order]}{len(words)}H", *words)
 
 
 def _text(register: Register, words: Sequence[int]) -> str:
-    raw = b"".join(one.to_bytes(2, "big" if register.byte_order == "big" else "little") for one in words)
+    raw = _to_bytes(register, words)
     try:
         return raw.split(b"\0", 1)[0].decode("utf-8").rstrip()
     except UnicodeDecodeError as error:
@@ -98,12 +95,8 @@ def _text(register: Register, words: Sequence[int]) -> str:
         ) from error
 
 
-def _shortest(raw: float) -> float:
-    """A 32-bit float as the shortest decimal it stands for: 22.6, which its maker meant, and not 22.600000381469727."""
-    return float(str(np.float32(raw)))
-
-
-def _finite(register: Register, value: float) -> float:
+def _finite(register: Register, raw: float) -> float:
+    value = (shortest(raw) if register.type == "f32" else raw) * register.scale + register.offset
     if not math.isfinite(value):
         raise InvalidData(f"{register.field}: the device says {value}: it has no value", "not_a_number")
     return value
@@ -139,8 +132,7 @@ def encode(register: Register, value: object) -> list[int] | bool:
 
 
 def _from_bytes(register: Register, packed: bytes, *, reverse: bool) -> list[int]:
-    order: str = "<H" if register.byte_order == "little" else ">H"
-    words = [int(one) for (one,) in struct.iter_unpack(order, packed)]
+    words = [int(one) for (one,) in struct.iter_unpack(_ORDERS[register.byte_order] + "H", packed)]
     return words[::-1] if reverse else words
 
 

@@ -216,7 +216,7 @@ class Station:
             self._counts["overflows"] += code & OVERFLOW == OVERFLOW
             if code >> 31:
                 raise InvalidData(name_of(code), "bad_status")
-        found = plain(value)
+        found = plain(value, kind)
         if kind is not None:
             self._kinds[handle] = kind
         at = source or server
@@ -270,7 +270,7 @@ class Station:
         self._counts["writes"] += 1
         (held,) = _named([handle], await session.read([self._nodes[handle].node]))
         await self._store(self._rows([held], asked=True))
-        return plain(held.value), at
+        return plain(held.value, held.kind), at
 
     def _writable(self, channel: str, field: str) -> int:
         for handle, one in enumerate(self._nodes):

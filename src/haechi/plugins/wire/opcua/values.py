@@ -6,16 +6,17 @@ from datetime import datetime
 from asyncua import ua
 
 from haechi.core.errors import InvalidData
+from haechi.core.floats import shortest
 from haechi.core.times import format_iso, to_us
 
 INTEGERS = {f"{sign}Int{bits}": bits for sign in ("", "U") for bits in (16, 32, 64)} | {"SByte": 8, "Byte": 8}
 Value = float | int | bool | str
 
 
-def plain(value: object) -> Value:
+def plain(value: object, kind: ua.VariantType | None) -> Value:
     """The value JSON can say; `InvalidData` for what is no single value (arrays, structures, bytes) or no number."""
     if type(value) is float and math.isfinite(value):  # what most are
-        return value
+        return shortest(value) if kind is ua.VariantType.Float else value
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidData(f"the server says {value}: it has no value", "not_a_number")
     if isinstance(value, bool | int | float | str):
