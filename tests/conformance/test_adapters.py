@@ -19,6 +19,7 @@ from haechi.ports import Adapter, AdapterContext, Receipt
 from haechi.testing.clock import StandingClock
 
 NAMES = registry.names("adapter")
+WORDS = json.loads((Path(__file__).parents[2] / "console/src/locales/en.json").read_text("utf-8"))
 ROLES = {name: registry.manifest("adapter", name).get("role", "listener") for name in NAMES}
 LISTENERS = [name for name, role in ROLES.items() if role == "listener"]
 CASES = [
@@ -135,7 +136,9 @@ async def test_an_adapter_starts_twice_and_stops_twice(name: str, make: Callable
     for _ in range(2):
         await adapter.start()
         await adapter.start()
-        assert all(isinstance(value, (int, float)) for value in adapter.health().values())
+        figures = adapter.health()
+        assert all(isinstance(value, (int, float)) for value in figures.values())
+        assert [one for one in figures if f"figure.{one}" not in WORDS] == [], "the console tells figures in its words"
         await adapter.stop()
         await adapter.stop()
 

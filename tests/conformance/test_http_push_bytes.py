@@ -102,6 +102,29 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
+async def test_a_sender_that_sends_no_more_is_told_what_became_of_what_it_asked(
+    doors: Callable[..., Any], peers: Callable[..., Any], intake: MemoryIntake
+) -> None:
+    intake.open.clear()
+    door = await doors()
+    peer = await peers(door)
+    peer.send(post(b'{"a":1}') + post(b'{"a":2}') + post(b'{"a":3}')[:-2])
+    peer.writer.write_eof()
+    await until(lambda: door.health()["in_flight"] == 2)
+    intake.open.set()
+    assert await peer.statuses(2) == [200, 200]
+    assert await peer.ended()
+    assert [one.payload for one in intake.messages] == [b'{"a":1}', b'{"a":2}']
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /push/p HT", post(b'{"a":1}')[:-1]])
+async def test_a_sender_that_asked_nothing_in_full_is_hung_up_on(peers: Callable[..., Any], sent: bytes) -> None:
+    peer = await peers()
+    peer.send(sent)
+    peer.writer.write_eof()
+    assert await peer.ended()
+
+
 async def test_requests_in_one_write_are_stored_and_answered_in_their_order(
     peers: Callable[..., Any], intake: MemoryIntake
 ) -> None:

@@ -85,7 +85,7 @@ def test_no_secret_is_ever_written_down(tiny_city: Path, tmp_path: Path, monkeyp
         assert {name for name, secret in secrets.items() if secret in text} == set()
         events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
         told = {one["event"] for one in events}
-        assert {"role_ready", "login", "login_refused", "device_refused", "adapter_listens"} <= told
+        assert {"role_ready", "login", "login_refused", "device_refused", "adapter_started"} <= told
         refused = [one["device"] for one in events if one["event"] == "device_refused"]
         assert refused.count("RTU-1") == 1, "once, not thrice"
         assert {one["user"] for one in events if one["event"] == "login_refused"} == {"admin", "unknown"}

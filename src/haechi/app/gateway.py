@@ -73,7 +73,8 @@ async def _start(link: str, adapter: Adapter) -> None:
             _events.warning("adapter_waits", link=link, error=str(error))
             await asyncio.sleep(RETRY_S)
         else:
-            _events.info("adapter_listens", link=link)
+            listens = {"port": adapter.port} if hasattr(adapter, "port") else {}  # a poller has none
+            _events.info("adapter_started", link=link, **listens)
             return
 
 

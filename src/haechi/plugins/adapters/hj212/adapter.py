@@ -55,7 +55,6 @@ class Hj212Adapter:
             ) from error
         self._door.gatherer.start()
         self._sweeper = asyncio.create_task(self._sweep())
-        _events.info("listening", link=self._context.link, host=host, port=self.port)
 
     async def stop(self) -> None:
         if self._server is None:

@@ -8,8 +8,6 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
-
 from haechi.core.errors import InvalidSettings, Unavailable
 from haechi.plugins.adapters.http_push.door import Door
 from haechi.plugins.adapters.http_push.settings import HttpSettings, read
@@ -20,7 +18,6 @@ STOP_S = 10.0  # what may pass until requests under way are answered
 HANDSHAKE_S = 10.0
 COUNTS = ("requests", "in_flight", "in_flight_bytes", "busy", "turned_away")
 SWEEP_S = 1.0  # how long a device that was let in is not looked up again
-_events = structlog.get_logger("http_push")
 
 
 def create(settings: Mapping[str, Any], context: AdapterContext) -> "HttpPushAdapter":
@@ -52,7 +49,6 @@ class HttpPushAdapter:
             backlog=1024,
         )
         self._sweeper = asyncio.create_task(self._sweep())
-        _events.info("listening", link=self._context.link, host=self._settings.host, port=self.port)
 
     async def stop(self) -> None:
         """Answers what is under way, for at most ten seconds; then closes."""

@@ -67,6 +67,21 @@ class Connection(asyncio.Protocol):
         if len(self._exchanges) > PIPELINED:
             self._pause(OWING)
 
+    def eof_received(self) -> bool:
+        """The sender sends no more. What it asked in full it is still told (RFC 9112, 9.6), except over TLS."""
+        transport, unfinished = self._transport, self._open
+        if transport is None or transport.get_extra_info("ssl_object") is not None:
+            return False
+        if unfinished is not None:
+            self._open, self._deaf = None, True
+            if unfinished.answer is None:
+                self._exchanges.remove(unfinished)
+                self._desk.abandon(unfinished)
+        if not self._exchanges:
+            return False
+        self._exchanges[-1].keep, self._deaf = CLOSE, True
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._connections.discard(self)
