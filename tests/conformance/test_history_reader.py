@@ -64,8 +64,8 @@ def question(**changed: object) -> SeriesQuery:
     return SeriesQuery(**asked)  # type: ignore[arg-type]
 
 
-def flow(at: int, value: float | None = 1.0, **more: object) -> Observation:
-    return Observation(PUMP, "flow", at, at + 5, value, **more)  # type: ignore[arg-type]
+def flow(at: int, value: float | None = 1.0, entity: str = PUMP, **more: object) -> Observation:
+    return Observation(entity, "flow", at, at + 5, value, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -247,6 +247,22 @@ def test_the_latest_row_is_found_years_back_and_of_a_series_that_never_was_there
         assert history.reader.latest([PUMP], ["flow"], MIDNIGHT).column("value").to_pylist() == [5.0]
         assert history.reader.latest([PUMP], ["flow"], MIDNIGHT - 301 * DAY).num_rows == 0
         history.commit()
+
+
+def test_hourly_sums_of_many_series_wait_until_each_sums_several_rows_or_long_enough(history: Bench) -> None:
+    def summed(rows: int, now: datetime = NOW) -> int:
+        """Feeds rows of as many series; up to which seq the sums reach then."""
+        history.feed(*(flow(MIDNIGHT + history.seq, entity=f"urn:x:{one}") for one in range(rows)))
+        history.commit()
+        while history.store.maintain(now):
+            pass
+        return history.store.hourly.position
+
+    assert summed(20) == 1
+    assert summed(40) == 1
+    assert summed(40) == 3, "now four rows wait for each of the twenty sums"
+    assert summed(1) == 3
+    assert summed(1, NOW + timedelta(seconds=SETTINGS.rollup_s + 1)) == 5
 
 
 def test_retention_drops_whole_days_from_rows_and_hourly_sums_and_the_account_still_balances(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from haechi.core import urn
@@ -112,6 +112,7 @@ def test_names_that_are_none(name: Any) -> None:
     assert not urn.is_uri(name)
 
 
+@example("$?", ["a"])
 @given(st.text("ab.*+?()[]^$|\\d{}1,", max_size=8), st.lists(st.text("ab1.\n", max_size=6), max_size=4))
 def test_one_by_one_and_all_at_once_a_pattern_matches_the_same(pattern: str, texts: list[str]) -> None:
     try:

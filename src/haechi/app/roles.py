@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import resource
 import signal
@@ -13,11 +12,11 @@ import uvloop
 
 from haechi.app.settings import RunSettings
 from haechi.app.supervisor import INVALID
+from haechi.core import cycles
 from haechi.core.errors import HaechiError, InvalidSettings
 
 Body = Callable[[RunSettings, asyncio.Event], Awaitable[None]]
 
-COLLECT_EACH = 50_000  # containers made and not freed between two looks for cycles
 ENDS_S = 15.0  # a role that takes longer to stop is ended: shorter than the supervisor waits
 
 _events = structlog.get_logger("role")
@@ -70,16 +69,8 @@ async def _until_signal(name: str, body: Body, settings: RunSettings) -> None:
         await working
 
 
-def _calm_collector() -> None:
-    """What lives as long as the role is never walked again, and the rest seldom: at full rate tens of thousands of
-    messages wait for the log, and walking them each seven hundred allocations took half the gateway's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_EACH, 20, 20)
-
-
 async def _flag(name: str, settings: RunSettings, ready: asyncio.Event) -> None:
     await ready.wait()
-    _calm_collector()
+    cycles.calm()
     (settings.run_folder / f"{name}.ready").touch()
     _events.info("role_ready", role=name)

@@ -27,6 +27,7 @@ _FORBIDDEN = frozenset("<>\"'=;()|&*,[]{} \t\r\n")
 _TERM = re.compile(r"[^\W\d_]\w*")
 _SCOPE = re.compile(r"(/[^\W\d_]\w*)+")
 GEOPROPERTIES = frozenset({"location", "observationSpace", "operationSpace"})  # clause 4.7.1
+_LANGUAGE = re.compile(r"@none|[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")  # RFC 5646
 _WITH_UNIT = frozenset({"Property", "ListProperty"})
 
 
@@ -312,8 +313,8 @@ class _Reader:
         for language, text in value.items():
             if text == NULL and not self._fragments:
                 raise self._wrong(f"has {NULL} as a text; leave that language out")
-            if not language:
-                raise self._wrong("has a text without a language; name it, or use @none")
+            if not _LANGUAGE.fullmatch(language):
+                raise self._wrong(f"names the language {_short(language)}; write a tag such as ko or zh-Hans, or @none")
             sound = isinstance(text, str) or (isinstance(text, list) and all(isinstance(one, str) for one in text))
             if not sound:
                 raise self._wrong(f"the text of {language} must be a string or a list of strings, not {_short(text)}")

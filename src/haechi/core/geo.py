@@ -83,6 +83,11 @@ def _check_positions(coordinates: object, depth: int, kind: str) -> None:
     if depth:
         for one in coordinates:
             _check_positions(one, depth - 1, kind)
+        if depth == 1 and kind.endswith("Polygon") and (len(coordinates) < 4 or coordinates[0] != coordinates[-1]):
+            raise InvalidData(
+                f"a ring of a {kind} has at least four positions and ends where it began (RFC 7946, 3.1.6)",
+                "bad_geometry",
+            )
         return
     numbers = all(isinstance(n, int | float) and not isinstance(n, bool) and isfinite(n) for n in coordinates)
     if len(coordinates) not in (2, 3) or not numbers:

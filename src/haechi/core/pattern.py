@@ -37,17 +37,19 @@ def matching(pattern: str, texts: Sequence[str]) -> list[bool]:
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
     """A test for one text; `InvalidData` when the pattern is none."""
     matching(pattern, [])
-    if _NOT_PLAIN.search(pattern) or len(_QUANTIFIER.findall(pattern)) > 1:
-        return lambda text: matching(pattern, [text])[0]
-    return _quick(pattern)
-
-
-def _quick(pattern: str) -> Callable[[str], bool]:
-    plain = re.compile(pattern)
+    plain = None if _NOT_PLAIN.search(pattern) or len(_QUANTIFIER.findall(pattern)) > 1 else _plain(pattern)
 
     def test(text: str) -> bool:
-        if len(text) > _SHORT or "\n" in text:
+        if plain is None or len(text) > _SHORT or "\n" in text:
             return matching(pattern, [text])[0]
         return plain.search(text) is not None
 
     return test
+
+
+def _plain(pattern: str) -> re.Pattern[str] | None:
+    """For Python's engine; None where only RE2 takes it, as `$?`."""
+    try:
+        return re.compile(pattern)
+    except re.error:
+        return None

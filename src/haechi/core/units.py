@@ -121,6 +121,11 @@ def unit(code: str) -> Unit:
     return found
 
 
+def symbol(code: str | None) -> str:
+    """As people write it: "kV" for KVT. The code itself where the table has none, "" for no unit."""
+    return UNITS[code].symbol if code in UNITS else code or ""
+
+
 @cache
 def factor_offset(source: str, target: str) -> tuple[float, float]:
     """(factor, offset) with `target_value = source_value * factor + offset`, for whole columns at a time.

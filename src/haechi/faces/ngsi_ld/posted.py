@@ -40,6 +40,8 @@ def read(body: Any, context: Context) -> tuple[dict[str, str], Sequence[Selector
     given |= {name: ",".join(_texts(body[name], name)) for name in _LISTS if name in body}
     if "joinLevel" in body:
         given["joinLevel"] = str(_level(body["joinLevel"]))
+    if body.get("geoQ") == {}:
+        raise InvalidData("geoQ is empty; give georel, geometry and coordinates, or leave it out", "bad_request")
     if "geoQ" in body:
         given |= _renamed(body["geoQ"], _GEO, "geoQ", {"coordinates": _coordinates})
     for name in ("ordering", "orderingParams"):

@@ -27,6 +27,7 @@ _LATER = frozenset(
     timerel timeAt endTimeAt lastN snapshotId entityId
     """.split()  # noqa: SIM905 - a list of words is read as one
 )
+_SEVERAL = frozenset(("id", "type", "attrs", "options"))  # clients repeat these for several values
 _FORMS = frozenset(("keyValues", "simplified", "concise", "normalized"))
 _OPTIONS = _FORMS | {"sysAttrs", "count", "noOverwrite", "update", "replace"}
 
@@ -84,13 +85,18 @@ def parameters(request: Request, allowed: str, forms: frozenset[str] = frozenset
     known = {*allowed.split(), "options", "format", "local"}
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
+        if name in given and name not in _SEVERAL:
+            raise InvalidData(f"{name} stands twice; say it once, with commas between values", "invalid_request")
         if name in known:
-            given[name] = f"{given[name]},{value}" if name in given and name in {"id", "type", "attrs"} else value
+            given[name] = f"{given[name]},{value}" if name in given else value
         elif name in _LATER:
             raise NotSupported(f"the parameter {name} is not supported here yet; leave it out")
         else:
             raise InvalidData(f"no parameter {name!r} here; there are {', '.join(sorted(known))}", "invalid_request")
-    return Parameters(given, _options(given, forms))
+    found = Parameters(given, _options(given, forms))
+    found.flag("local")
+    found.flag("splitEntities")
+    return found
 
 
 def _options(given: Mapping[str, str], more: frozenset[str]) -> frozenset[str]:
@@ -103,13 +109,6 @@ def _options(given: Mapping[str, str], more: frozenset[str]) -> frozenset[str]:
         known = ", ".join(sorted(_OPTIONS | more))
         raise InvalidData(f"unknown option {wrong[0]!r}; there are {known}", "invalid_request")
     return chosen if form is None else (chosen - forms) | {form}
-
-
-def check_tenant(request: Request) -> None:
-    """One city is one tenant (clause 4.14): only the default one exists."""
-    tenant = request.headers.get("ngsild-tenant")
-    if tenant:
-        raise InvalidData(f"no tenant {tenant!r} here; leave NGSILD-Tenant out", "tenant")
 
 
 def answer_type(request: Request, offered: Sequence[str] = (JSON, LD)) -> str:

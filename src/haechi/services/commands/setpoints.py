@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from haechi.core.errors import InvalidData
-from haechi.core.units import convert
+from haechi.core.units import convert, symbol
 from haechi.services.cities.model import AttributeDef, City, Device, FieldMap, type_of
 
 Value = float | int | bool | str
@@ -43,7 +43,7 @@ class Setpoint:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not low <= value <= high:
-            span = f"from {low:g} to {high:g} {self.unit or ''}".rstrip()
+            span = f"from {low:g} to {high:g} {symbol(self.unit)}".rstrip()
             raise InvalidData(f"{self.attribute} = {value} is not plausible; write one {span}", "bad_value")
         return float(value)
 

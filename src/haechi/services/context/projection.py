@@ -5,9 +5,7 @@ beside them are what the same commands mean to history and watch. Almost every o
 entity nobody commands or subscribes to: it goes to the store as a row of columns and no document is looked at.
 """
 
-import gc
-from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import orjson
 import structlog
 
+from haechi.core import cycles
 from haechi.core import entity as stored
 from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, InvalidData, NotFound
@@ -53,7 +52,7 @@ class ContextProjection:
         """Raises `InvalidData` when a record is no frame of this version: somebody has to look, nothing is skipped."""
         if not records:
             return ()
-        with _uncollected():
+        with cycles.unwatched():
             try:
                 notices = self._run(records)
                 puts = {id: self._entities[id] for id in self._touched}
@@ -239,18 +238,6 @@ def _newer(entity: Entity, seen: Values, rows: Sequence[int]) -> list[int] | Non
         if instance.get("observedAt", seen.observed_at[row]) <= seen.observed_at[row]:
             found.append(row)
     return found
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No cycle collection meanwhile: a batch is thousands of trees, walking them over and over took half the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _must_exist(entity: Entity | None, command: EntityCommand) -> Entity:

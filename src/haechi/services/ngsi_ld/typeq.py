@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from haechi.core.attribute import name_from
 from haechi.core.errors import InvalidData
 
 DEEPEST = 30
@@ -66,6 +67,6 @@ class _Parser:
         if match is None:
             raise self.wrong()
         self.at = match.end()
-        name = self._expand(match[0])
+        name = self._expand(name_from(match[0]))
         self.types.append(name)
         return lambda types: name in types

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from haechi.core import attribute as attributes
-from haechi.core import geo
+from haechi.core import geo, header
 from haechi.core.duration import Duration, parse_duration
 from haechi.core.entity import Entity
 from haechi.core.errors import InvalidData
@@ -34,8 +34,6 @@ TOLD = frozenset(
     "status timesSent timesFailed lastSuccess lastFailure createdAt modifiedAt deletedAt @context".split()  # noqa: SIM905
 )
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.,]\d+)?Z", re.ASCII)
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
-_TEXT = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 Document = Mapping[str, Any]
 Expand = Callable[[str], str]
 
@@ -239,7 +237,7 @@ def _pairs(document: Document) -> tuple[tuple[str, str], ...]:
     for one in given:
         if not isinstance(one, dict) or not all(isinstance(one.get(name), str) for name in ("key", "value")):
             raise wrong("contextSourceInfo", "needs a text as key and a text as value in each pair (clause 5.2.22)")
-        if not _TOKEN.fullmatch(one["key"]) or not _TEXT.fullmatch(one["value"]):
+        if not header.is_name(one["key"]) or not header.is_value(one["value"]):
             raise wrong("contextSourceInfo", f"has {one['key'][:40]!r}, which cannot be sent as an HTTP header")
         found.append((one["key"], one["value"]))
     return tuple(found)
@@ -274,7 +272,7 @@ def _flag(given: Document, member: str) -> bool:
 
 def _text(given: Document, member: str) -> str | None:
     value = given.get(member)
-    if value is not None and (not isinstance(value, str) or not value or not _TEXT.fullmatch(value)):
+    if value is not None and (not isinstance(value, str) or not value or not header.is_value(value)):
         raise wrong(member, f"is {value!r}; write a text")
     return value
 

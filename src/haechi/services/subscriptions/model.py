@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
+from haechi.core import header
 from haechi.core.errors import InvalidData
 from haechi.core.pattern import compile_pattern
 from haechi.core.times import parse_iso
@@ -112,6 +113,8 @@ def compile_subscription(body: Document, context: Context, told: Context, load: 
     if interval is not None and interval <= 0:
         raise wrong("timeInterval", "must be above 0 seconds")
     watched = frozenset(map(context.expand, _words(body, "watchedAttributes")))
+    if body.get("watchedAttributes") == []:
+        raise wrong("watchedAttributes", "is empty; name something or leave it out")
     if not body.get("entities") and not watched:
         raise wrong("entities", "or watchedAttributes must say what to watch")
     triggers = _triggers(body)
@@ -140,6 +143,8 @@ def wrong(member: str, complaint: str) -> InvalidData:
 
 
 def _triggers(body: Document) -> frozenset[str]:
+    if body.get("notificationTrigger") == []:
+        raise wrong("notificationTrigger", f"is empty; there are {', '.join(TRIGGERS)}")
     given = _words(body, "notificationTrigger") or DEFAULT_TRIGGERS
     for one in given:
         if one not in TRIGGERS:
@@ -180,7 +185,9 @@ def _test(body: Document, context: Context, load: Load) -> Test | None:
     if body.get("geoQ") is not None:
         place = _object(body, "geoQ")
         found = geoq.parse(lambda name: _geo_text(place, name), context.expand)
-        tests += [found[1]] if found else []
+        if found is None:
+            raise wrong("geoQ", "needs georel, geometry and coordinates (clause 5.2.13)")
+        tests.append(found[1])
     if not tests:
         return None
     return tests[0] if len(tests) == 1 else lambda entity: all(test(entity) for test in tests)
@@ -252,7 +259,19 @@ def _endpoint(given: Document) -> Endpoint:
     if accept not in ACCEPTED:
         raise wrong("notification.endpoint.accept", f"is {accept!r}; there are {', '.join(ACCEPTED)}")
     receiver, notifier = _pairs(given, "receiverInfo"), _pairs(given, "notifierInfo")
+    if urlsplit(uri).scheme.startswith("http"):
+        _check_headers(receiver)
+    elif not urlsplit(uri).path.strip("/"):
+        raise wrong(
+            "notification.endpoint.uri", "has no topic (clause 7.2); write one behind the host, as in …/a/topic"
+        )
     return Endpoint(uri, accept, receiver, dict(notifier), _span(given, "timeout"), _span(given, "cooldown"))
+
+
+def _check_headers(receiver: Sequence[tuple[str, str]]) -> None:
+    for key, value in receiver:
+        if not header.is_name(key) or not header.is_value(value):
+            raise wrong("receiverInfo", f"has {key[:40]!r}, which cannot be sent as an HTTP header")
 
 
 def _pairs(given: Document, member: str) -> tuple[tuple[str, str], ...]:

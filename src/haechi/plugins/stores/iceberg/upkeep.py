@@ -21,6 +21,9 @@ from haechi.plugins.stores.iceberg.sweep import Sweeper
 from haechi.plugins.stores.iceberg.table import WrittenTable
 
 ROLLED = "haechi.rolled_rows"  # rows written when the last roll-up was made
+SUMS = "haechi.rolled_sums"  # partial sums that it made
+_WORTH = 4  # rows for each sum: a million sensors bring one row a minute each, and a sum of one row says nothing new
+_ROWS_MOST = 8  # times `rollup_rows`, so that a step stays bounded
 _QUIET_S = 3600  # a partition nothing arrived in for so long is merged whole
 _SWEEP_EVERY_S = 60
 _LOOK_AGAIN_S = 60
@@ -69,9 +72,11 @@ class Upkeep:
         return sum(one[0] for one in orjson.loads(self._observations.properties.get(LINKS, "{}")).values())
 
     def _roll_up(self, now: datetime) -> bool:
-        waiting = self._written() - int(self._hourly.properties.get(ROLLED, "0"))
+        told, rows = self._hourly.properties, self._settings.rollup_rows
+        waiting = self._written() - int(told.get(ROLLED, "0"))
+        worth = min(_WORTH * int(told.get(SUMS, "0")), _ROWS_MOST * rows)
         due = self._is_due("roll_up", now, self._settings.rollup_s)
-        if waiting < (1 if due else self._settings.rollup_rows):
+        if waiting < (1 if due else max(rows, worth)):
             return False
         self.roll_up()
         return True
@@ -81,9 +86,11 @@ class Upkeep:
         done, position = self._hourly.position, self._observations.position
         files = [one for one in self._observations.files if one.seq_high > done]
         columns = "entity, attribute, observed_at, value, revision, seq"
-        changed = {POSITION: str(position), ROLLED: str(self._written())}
-        rows = self._engine.ask(partials(scan(files, columns, Sql("seq > ?", (done,))))) if files else None
-        self._hourly.append(self._hourly.layout.columns.empty_table() if rows is None else rows, changed)
+        sums = self._hourly.layout.columns.empty_table()
+        if files:
+            sums = self._engine.ask(partials(scan(files, columns, Sql("seq > ?", (done,)))))
+        told = {POSITION: position, ROLLED: self._written(), SUMS: sums.num_rows}
+        self._hourly.append(sums, {name: str(value) for name, value in told.items()})
 
     # --- retention
 
