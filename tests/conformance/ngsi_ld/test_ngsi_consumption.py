@@ -215,10 +215,28 @@ async def test_5_7_2_query_finds(district: Api, parameters: dict[str, str], expe
         {"type": "Sensor", "limit": "0"},
         {"type": "Sensor", "offset": "x"},
         {"type": "Sensor", "count": "yes"},
+        {"type": "Sensor", "local": "perhaps"},
+        {"type": "Sensor", "splitEntities": "x"},
+        {"type": "!Sensor"},
+        {"type": "Sensor\0"},
     ],
 )
 async def test_5_7_2_a_wrong_query_is_bad_request_data(district: Api, parameters: dict[str, str]) -> None:
     problem(await district.http.get("entities", params=parameters), 400, "BadRequestData")
+
+
+async def test_5_5_2_a_parameter_that_stands_twice_is_refused_unless_it_is_a_list(district: Api) -> None:
+    wrong = await district.http.get("entities", params=[("type", "Sensor"), ("q", "level>1"), ("q", "level<9")])
+    assert "q stands twice" in problem(wrong, 400, "InvalidRequest")
+    listed = await district.http.get(
+        "entities", params=[("type", "Sensor"), ("type", "Tank"), ("options", "keyValues")]
+    )
+    assert {one["type"] for one in listed.json()} == {"Sensor", "Tank"}
+
+
+async def test_5_7_2_an_empty_geo_query_in_a_body_is_refused(district: Api) -> None:
+    asked = {"type": "Query", "entities": [{"type": "Sensor"}], "geoQ": {}}
+    problem(await district.http.post("entityOperations/query", json=asked), 400, "BadRequestData")
 
 
 async def test_6_3_10_pages_are_linked_both_ways_and_6_3_13_counted(api: Api) -> None:

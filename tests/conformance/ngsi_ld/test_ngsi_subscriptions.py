@@ -258,6 +258,12 @@ async def test_028_031_032_they_are_listed_changed_and_deleted(live: Api) -> Non
         {"notification": {"attributes": []}},
         {"notification": {"pick": ["a"], "omit": ["a"]}},
         {"csf": "(("},
+        {"watchedAttributes": []},
+        {"notificationTrigger": []},
+        {"geoQ": {}},
+        {"notification": {"endpoint": {"uri": "mqtt://127.0.0.1:1883"}}},
+        {"notification": {"endpoint": {"uri": HERE, "receiverInfo": [{"key": "X-A", "value": "a\r\nX-B: c"}]}}},
+        {"notification": {"endpoint": {"uri": HERE, "receiverInfo": [{"key": "X A", "value": "a"}]}}},
     ],
 )
 async def test_5811_what_is_wrong_is_named_and_nothing_is_stored(live: Api, more: dict[str, Any]) -> None:
