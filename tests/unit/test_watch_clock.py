@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from watch_city import City, clock, observed, rules
+
+from haechi.services.watch import evaluator
 
 SILENT_AND_HIGH = """
 @silent
@@ -142,3 +145,19 @@ def test_who_was_silent_stays_so_over_a_stall_and_a_clock_that_is_put_back(tmp_p
         one.tick(second + 10)
     found = {alarm["entity"][-1]: alarm["condition_active"] for alarm in one.alarms()}
     assert found == {"1": True, "2": False}
+
+
+def test_many_that_fall_silent_at_once_are_found_over_several_ticks_the_longest_silent_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator, "LOOKS", 3 * evaluator.A_STEP)
+    one = City(tmp_path, rules(tmp_path, SILENT_AND_HIGH))
+    sensors = [f"urn:ngsi-ld:Sensor:t:{number}" for number in range(8)]
+    one.hear(*(observed(number / 100, 1.0, entity=sensor) for number, sensor in enumerate(sensors)))
+    one.tick(300)
+    found = []
+    for at in (301, 302, 303, 304):
+        one.tick(at)
+        found.append({alarm["entity"] for alarm in one.alarms()})
+    assert found == [set(sensors[:3]), set(sensors[:6]), set(sensors), set(sensors)]
+    assert len(one.alarms()) == len(sensors)

@@ -24,6 +24,8 @@ from haechi.services.watch.series import RESTLESS, Series
 from haechi.services.watch.watcher import Watcher
 
 RECENT = 4_096  # entities whose description is kept
+LOOKS = 25_000  # for silence in one tick, some 0.2 s: a million sensors come due together 300 s after a start
+A_STEP = 20  # looks that it costs to find one silent
 SETTLE_US = SECOND  # our clock completes a running time this much later: what is on its way decides first
 Sink = Callable[[Watcher, int, Level | None], None]
 Describe = Callable[[str], Described | None]
@@ -167,12 +169,13 @@ class Evaluator:
         it was set, or nobody looked at it for a while, `listen_from` comes first."""
         self.arrivals.now = max(now, self.arrivals.now)
         self.elapse(now)
-        while self._silences and self._silences[0][0] <= now:
+        room = LOOKS
+        while room > 0 and self._silences and self._silences[0][0] <= now:
             _, _, watcher = heapq.heappop(self._silences)
-            if self._live(watcher):
-                self._listen_in(watcher, now)
+            room -= self._listen_in(watcher, now) if self._live(watcher) else 1
 
-    def _listen_in(self, watcher: Watcher, now: int) -> None:
+    def _listen_in(self, watcher: Watcher, now: int) -> int:
+        """Looks whether its series are silent, and again when they may be; what that costs, in looks."""
         _bring_back(watcher, now)
         dues = [self.arrivals.silent_since(one) + span for one, span in watcher.silences]
         over = [one for one in dues if one <= now]
@@ -182,6 +185,7 @@ class Evaluator:
         # silent already: looking again after the shortest span finds the next silence in time
         again = min([*later, now + min(span for _, span in watcher.silences)])
         self._push(self._silences, again, watcher)
+        return A_STEP if over else 1
 
     def listen_from(self, now: int) -> None:
         """We listen since now, or again: silence meanwhile was ours, not the devices'."""
