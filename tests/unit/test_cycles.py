@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from haechi.core import cycles
+from haechi.services.stream import cycles
 
 
 @pytest.fixture(autouse=True)

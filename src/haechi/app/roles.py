@@ -12,8 +12,8 @@ import uvloop
 
 from haechi.app.settings import RunSettings
 from haechi.app.supervisor import INVALID
-from haechi.core import cycles
 from haechi.core.errors import HaechiError, InvalidSettings
+from haechi.services.stream import cycles
 
 Body = Callable[[RunSettings, asyncio.Event], Awaitable[None]]
 

@@ -14,7 +14,6 @@ import numpy as np
 import orjson
 import structlog
 
-from haechi.core import cycles
 from haechi.core import entity as stored
 from haechi.core.entity import Entity
 from haechi.core.errors import HaechiError, InvalidData, NotFound
@@ -25,6 +24,7 @@ from haechi.ports import LiveStore, Notice, Record
 from haechi.services.context import changes, recorded
 from haechi.services.context.newest import content, newest, structured
 from haechi.services.context.outbox import WATCH_ANEW, Outbox
+from haechi.services.stream import cycles
 
 _log = structlog.get_logger(__name__)
 
